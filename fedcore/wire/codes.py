@@ -1,0 +1,117 @@
+"""The only words that leave an owner's host when it refuses or fails.
+
+A code says which rule stopped an order. The detail (values, paths, stack traces) stays in the host's own
+log and journal. `EXPLANATIONS` is the text that coordinator and client show beside a code.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class RefusalCode(StrEnum):
+    """Why a message was refused or a run ended. The wire carries the value, never a free text."""
+
+    TOO_LARGE = "too_large"
+    MALFORMED = "malformed"
+    UNKNOWN_FIELD = "unknown_field"
+    BAD_SIGNATURE = "bad_signature"
+    UNKNOWN_SIGNER = "unknown_signer"
+    WRONG_AUDIENCE = "wrong_audience"
+    EXPIRED = "expired"
+    CONFLICT = "conflict"
+    OUT_OF_ORDER = "out_of_order"
+    NO_POLICY = "no_policy"
+    UNKNOWN_SCIENTIST = "unknown_scientist"
+    UNKNOWN_DATASET = "unknown_dataset"
+    DATASET_CHANGED = "dataset_changed"
+    DATASET_UNREADABLE = "dataset_unreadable"
+    DATASET_EMPTY = "dataset_empty"
+    RETENTION_PASSED = "retention_passed"
+    PURPOSE_NOT_ALLOWED = "purpose_not_allowed"
+    PROTOCOL_NOT_ALLOWED = "protocol_not_allowed"
+    BACKEND_NOT_ALLOWED = "backend_not_allowed"
+    STEP_NOT_ALLOWED = "step_not_allowed"
+    MODEL_NOT_ALLOWED = "model_not_allowed"
+    PIPELINE_NOT_GRANTED = "pipeline_not_granted"
+    NOT_GRANTED = "not_granted"
+    GRANT_EXPIRED = "grant_expired"
+    GRANT_REVOKED = "grant_revoked"
+    RELEASES_SPENT = "releases_spent"
+    DOWNLOAD_NOT_ALLOWED = "download_not_allowed"
+    EPSILON_NOT_ALLOWED = "epsilon_not_allowed"
+    TOO_FEW_OWNERS = "too_few_owners"
+    TOO_FEW_ROWS = "too_few_rows"
+    UNKNOWN_PEER = "unknown_peer"
+    REFERENCE_NOT_TRUSTED = "reference_not_trusted"
+    SAME_ORGANISATION = "same_organisation"
+    PLUGIN_MISSING = "plugin_missing"
+    PLUGIN_MISMATCH = "plugin_mismatch"
+    INVALID_OPTIONS = "invalid_options"
+    KEY_AGREEMENT_FAILED = "key_agreement_failed"
+    STATE_MISMATCH = "state_mismatch"
+    ARTEFACT_INVALID = "artefact_invalid"
+    NOT_FINITE = "not_finite"
+    RESOURCE_LIMIT = "resource_limit"
+    WORKER_LOST = "worker_lost"
+    STORAGE_FAILED = "storage_failed"
+    STEP_FAILED = "step_failed"
+    OWNER_AWAY = "owner_away"
+    CANCELLED = "cancelled"
+    INTERNAL = "internal"
+
+
+EXPLANATIONS: dict[RefusalCode, str] = {
+    RefusalCode.TOO_LARGE: "The message is larger than the limit. Send less, or upload it as an artefact.",
+    RefusalCode.MALFORMED: "The message does not follow its schema. Use the client of the same version.",
+    RefusalCode.UNKNOWN_FIELD: "The message has a field that its type does not have. Remove the field.",
+    RefusalCode.BAD_SIGNATURE: "The signature does not fit the bytes. Sign the exact bytes that are sent.",
+    RefusalCode.UNKNOWN_SIGNER: "The signing key is not the one that was expected. Register or pin the key.",
+    RefusalCode.WRONG_AUDIENCE: "The order is addressed to another host.",
+    RefusalCode.EXPIRED: "The message is past its expiry by the owner's clock. Send a new one.",
+    RefusalCode.CONFLICT: "Another message with the same identity but other content was received before.",
+    RefusalCode.OUT_OF_ORDER: "The order does not follow from what this host has done in the run so far.",
+    RefusalCode.NO_POLICY: "The host has no valid policy, so it does nothing. Run `fedcore-owner check`.",
+    RefusalCode.UNKNOWN_SCIENTIST: "The scientist's key is not in the owner's policy. Ask the owner to add it.",
+    RefusalCode.UNKNOWN_DATASET: "The owner's policy offers no dataset of this name.",
+    RefusalCode.DATASET_CHANGED: "The dataset is no longer the version that was granted. Request access to the "
+    "new version.",
+    RefusalCode.DATASET_UNREADABLE: "The dataset's file is missing or has a wrong form. The owner sees which "
+    "with `fedcore-owner check`.",
+    RefusalCode.DATASET_EMPTY: "The dataset has no usable rows. Ask the owner to look at its files.",
+    RefusalCode.RETENTION_PASSED: "The dataset is past its retention date, so the owner no longer lets it be used.",
+    RefusalCode.PURPOSE_NOT_ALLOWED: "The owner's policy does not allow this purpose.",
+    RefusalCode.PROTOCOL_NOT_ALLOWED: "The grant or the owner's policy does not allow this protocol.",
+    RefusalCode.BACKEND_NOT_ALLOWED: "The grant or the owner's policy does not allow this encryption backend.",
+    RefusalCode.STEP_NOT_ALLOWED: "The owner's policy must name this step for this backend, and does not.",
+    RefusalCode.MODEL_NOT_ALLOWED: "The grant or the owner's policy does not allow this model type.",
+    RefusalCode.PIPELINE_NOT_GRANTED: "The pipeline is not one of those that were granted. Request access for it.",
+    RefusalCode.NOT_GRANTED: "There is no grant that covers this run. Request access to the dataset.",
+    RefusalCode.GRANT_EXPIRED: "The grant is past its expiry. Request access again.",
+    RefusalCode.GRANT_REVOKED: "The owner has revoked the grant.",
+    RefusalCode.RELEASES_SPENT: "All releases of the grant are used. Request access for more.",
+    RefusalCode.DOWNLOAD_NOT_ALLOWED: "The grant allows a download that the owner's policy or the request does not. "
+    "Ask for a grant without it.",
+    RefusalCode.EPSILON_NOT_ALLOWED: "The grant has a privacy limit that this run cannot keep.",
+    RefusalCode.TOO_FEW_OWNERS: "Fewer owners take part than the run, the grant or a policy requires.",
+    RefusalCode.TOO_FEW_ROWS: "Fewer rows stand behind the output than the owner's policy requires.",
+    RefusalCode.UNKNOWN_PEER: "Another owner of the run is not pinned in this owner's policy.",
+    RefusalCode.REFERENCE_NOT_TRUSTED: "The owner's policy does not trust this reference host with plaintext.",
+    RefusalCode.SAME_ORGANISATION: "The scientist or the coordinator's operator belongs to an organisation that "
+    "holds the run's key, and could read the other owners' rows.",
+    RefusalCode.PLUGIN_MISSING: "A plugin of the run is not installed or not allowed at the owner.",
+    RefusalCode.PLUGIN_MISMATCH: "A plugin at the owner has another version or other files than the run pins.",
+    RefusalCode.INVALID_OPTIONS: "Options of a step, backend or model are not valid for the installed plugin.",
+    RefusalCode.KEY_AGREEMENT_FAILED: "The owners could not agree on a key. Submit the run again; if it "
+    "repeats, a host or the coordinator alters messages.",
+    RefusalCode.STATE_MISMATCH: "The owners do not hold the same fitted state. Nothing was released.",
+    RefusalCode.ARTEFACT_INVALID: "An artefact does not have the digest, seal or form that it should have.",
+    RefusalCode.NOT_FINITE: "A value is NaN or infinite. Lower the learning rate, or look at the data.",
+    RefusalCode.RESOURCE_LIMIT: "The work exceeded the host's memory or time limit.",
+    RefusalCode.WORKER_LOST: "The owner's workers ended three times during this work. See the host's log.",
+    RefusalCode.STORAGE_FAILED: "The host could not write to its disk, so nothing was released.",
+    RefusalCode.STEP_FAILED: "A step failed on the owner's data. The host's own log has the detail.",
+    RefusalCode.OWNER_AWAY: "The owner host did not answer before the deadline. Ask the owner to start it.",
+    RefusalCode.CANCELLED: "The run was cancelled.",
+    RefusalCode.INTERNAL: "An unexpected error. The detail is in the log of the side that reports it.",
+}
