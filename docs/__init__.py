@@ -1,0 +1,1 @@
+"""The documentation's sources, and what writes its reference pages."""

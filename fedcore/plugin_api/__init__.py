@@ -1,0 +1,75 @@
+"""All that a plugin author imports: hook specifications, base classes, options, values, and contract tests.
+
+Everything here works without Django and without torch; what needs torch, scikit-learn or numba imports it
+when it is used.
+"""
+
+from fedcore.plugin_api.aggregators import Aggregator
+from fedcore.plugin_api.backends import (
+    BackendStatus,
+    EncryptionBackend,
+    KeyHolders,
+    Leak,
+    Protects,
+    TokenBackend,
+)
+from fedcore.plugin_api.hookspecs import Release, Verdict, hookimpl
+from fedcore.plugin_api.models import LabelledRows, ModelType, Parameters, TrainingDiverged, TrainingOutcome
+from fedcore.plugin_api.plugins import PLUGIN_API_VERSION, InvalidOptions, Options, Plugin
+from fedcore.plugin_api.readers import DatasetReader, Shard, SourceFile, UnreadableDataset
+from fedcore.plugin_api.steps import FittedStep, PreprocessingStep, State, Summary
+from fedcore.plugin_api.values import (
+    Features,
+    Indices,
+    Matrix,
+    Pseudonyms,
+    Records,
+    Sequence,
+    Text,
+    Tokens,
+    ValueKind,
+)
+from fedcore.wire.sealing import derive
+from fedcore.wire.spec import Protocol, Training
+
+__all__ = [
+    "PLUGIN_API_VERSION",
+    "Aggregator",
+    "BackendStatus",
+    "DatasetReader",
+    "EncryptionBackend",
+    "Features",
+    "FittedStep",
+    "Indices",
+    "InvalidOptions",
+    "KeyHolders",
+    "LabelledRows",
+    "Leak",
+    "Matrix",
+    "ModelType",
+    "Options",
+    "Parameters",
+    "Plugin",
+    "PreprocessingStep",
+    "Protects",
+    "Protocol",
+    "Pseudonyms",
+    "Records",
+    "Release",
+    "Sequence",
+    "Shard",
+    "SourceFile",
+    "State",
+    "Summary",
+    "Text",
+    "TokenBackend",
+    "Tokens",
+    "Training",
+    "TrainingDiverged",
+    "TrainingOutcome",
+    "UnreadableDataset",
+    "ValueKind",
+    "Verdict",
+    "derive",
+    "hookimpl",
+]

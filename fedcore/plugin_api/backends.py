@@ -1,0 +1,85 @@
+"""Encryption backends: how what leaves an owner is protected, and what it still shows."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from enum import StrEnum
+from typing import ClassVar
+
+from fedcore.plugin_api.plugins import Plugin, SomeOptions
+from fedcore.plugin_api.values import Pseudonyms, Tokens
+
+
+class Protects(StrEnum):
+    """What a backend protects."""
+
+    TOKENS = "tokens"
+    MATRIX = "matrix"
+    UPDATE = "update"
+
+
+class Leak(StrEnum):
+    """What an observer of the protected bytes learns. `LEAK_TEXTS` says it in plain words."""
+
+    SIZES = "sizes"
+    LABELS = "labels"
+    EQUALITY = "equality"
+    FREQUENCY = "frequency"
+    CO_OCCURRENCE = "co_occurrence"
+    ORDER = "order"
+    PLAINTEXT = "plaintext"
+
+
+LEAK_TEXTS: dict[Leak, str] = {
+    Leak.SIZES: "how many rows there are, and how many tokens each row has",
+    Leak.LABELS: "the class of each row",
+    Leak.EQUALITY: "which tokens are equal, within and across owners",
+    Leak.FREQUENCY: "how often each token occurs",
+    Leak.CO_OCCURRENCE: "which tokens occur together in a row",
+    Leak.ORDER: "the order of a row's tokens, where the pipeline ends in sequences",
+    Leak.PLAINTEXT: "the tokens themselves",
+}
+
+
+class BackendStatus(StrEnum):
+    STABLE = "stable"
+    EXPERIMENTAL = "experimental"
+    TEACHING = "teaching"
+
+
+class KeyHolders(StrEnum):
+    """Who holds the key: nobody (there is none), or all owners of the run, by an agreement end to end."""
+
+    NOBODY = "nobody"
+    OWNERS = "owners"
+
+
+class EncryptionBackend(Plugin[SomeOptions]):
+    """A backend declares, as data, what it offers and what it shows; an owner reads this before approving.
+
+    `operations` that can be done on protected values, `protects`, `leakage`, `trust` (coalitions that could
+    read rows, each one sentence), `minimum_owners`, `security_bits` (0 for none), `status`, `key_holders`, and
+    `renames_only`: whether tokens are merely renamed (then what leaves is called pseudonymised).
+    """
+
+    operations: ClassVar[frozenset[str]]
+    protects: ClassVar[frozenset[Protects]]
+    leakage: ClassVar[frozenset[Leak]]
+    trust: ClassVar[tuple[str, ...]]
+    minimum_owners: ClassVar[int]
+    security_bits: ClassVar[int]
+    status: ClassVar[BackendStatus]
+    key_holders: ClassVar[KeyHolders]
+    renames_only: ClassVar[bool] = False
+
+
+class TokenBackend(EncryptionBackend[SomeOptions]):
+    """A backend that protects tokens, at the pipeline's step `protect`."""
+
+    @abstractmethod
+    def protect(self, tokens: Tokens, key: bytes | None) -> Pseudonyms:
+        """The tokens as 64-bit numbers: equal tokens get equal numbers wherever the key is the same.
+
+        `key` is the run's key (32 bytes) for backends whose key the owners hold, else None. Raises
+        `ValueError` for a key that is missing or has a wrong length.
+        """

@@ -1,0 +1,134 @@
+"""The documentation is run: reference pages follow the code, and every snippet and command works as it stands."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from docs.reference import PAGES, TARGET
+from fedcore.client.cli import app as client_app
+from fedcore.client.runs import RunPlan
+from fedcore.owner.config import parse_config
+from fedcore.plugin_api.pipeline import BuiltPipeline
+from fedcore.plugin_api.registry import BUILT_IN, AllowedDistribution, Registry
+from fedcore.plugin_api.testing import StepContract
+from fedcore.plugin_api.values import Text
+from fedcore.wire.keys import HostCard, SealingKey, SigningKey
+
+ROOT = Path(__file__).resolve().parents[1]
+GUIDES = sorted(ROOT.glob("docs/*.md")) + [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+
+
+def snippets(path: Path, language: str) -> list[str]:
+    return [text for found, text in FENCE.findall(path.read_text()) if found == language]
+
+
+def commands(program: str) -> list[str]:
+    lines = [line for path in GUIDES for text in snippets(path, "") for line in text.splitlines()]
+    return sorted({line.split("#")[0].strip() for line in lines if line.split(" ")[0] == program})
+
+
+@pytest.mark.parametrize("name", sorted(PAGES))
+def test_a_reference_page_says_what_the_code_says(name: str) -> None:
+    assert (TARGET / name).read_text() == PAGES[name](), "Run `make docs` and commit the pages."
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    navigation = (ROOT / "mkdocs.yml").read_text()
+    pages = [str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md")]
+    assert [page for page in pages if page not in navigation] == []
+
+
+def test_the_policy_in_the_guide_for_owners_is_a_valid_policy() -> None:
+    card = str(HostCard(SigningKey.generate().public, SealingKey.generate().public))
+    text = next(text for text in snippets(ROOT / "docs" / "owners.md", "toml") if "[coordinator]" in text)
+    for placeholder in ("uE2…", "Zk9…"):
+        text = text.replace(placeholder, SigningKey.generate().public)
+    policy = parse_config(text.replace("fedcore-host:…:…", card))
+    assert policy.datasets["access-2026"].minimum_owners == 2
+
+
+def test_the_plan_in_the_guide_for_scientists_is_a_valid_plan() -> None:
+    text = next(text for text in snippets(ROOT / "docs" / "scientists.md", "toml") if "pipeline" in text)
+    plan = RunPlan.from_mapping(tomllib.loads(text))
+    registry = Registry.of_distributions([AllowedDistribution(BUILT_IN)])
+    assert BuiltPipeline(registry, plan.pipeline, plan.backend).gives == "matrix"
+
+
+@pytest.mark.parametrize("path", GUIDES, ids=lambda path: path.name)
+def test_python_snippets_compile_and_what_they_import_exists(path: Path) -> None:
+    for text in snippets(path, "python"):
+        compile(text, str(path), "exec")
+        for line in re.findall(r"^from (\S+) import (.+)$", text, re.MULTILINE):
+            module = import_module(line[0])
+            assert [name for name in line[1].split(", ") if not hasattr(module, name)] == []
+
+
+def contributing_plugin() -> ModuleType:
+    module = ModuleType("contributed")
+    source = snippets(ROOT / "CONTRIBUTING.md", "python")[0]
+    assert len(source.splitlines()) <= 32
+    exec(compile(source, "CONTRIBUTING.md", "exec"), module.__dict__)
+    return module
+
+
+class TestThePluginInContributing(StepContract):
+    @pytest.fixture
+    def step(self) -> object:
+        return contributing_plugin().Truncate({"length": 3})
+
+    @pytest.fixture
+    def value(self) -> Text:
+        return Text.from_rows([b"GET /", b"", b"\xff\xfe\xfd\xfc"])
+
+    def test_it_registers_and_does_what_it_says(self) -> None:
+        registry = Registry([contributing_plugin()])
+        step = registry.get("preprocessing", "truncate")({"length": 3})
+        assert list(step.apply(Text.from_rows([b"GET /"]))) == [b"GET"]
+
+
+def known_options(command: typer.models.CommandInfo | object) -> set[str]:
+    return {option for parameter in command.params for option in parameter.opts}  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("line", commands("fedcore"))
+def test_a_documented_command_of_the_client_exists(line: str) -> None:
+    words = shlex.split(line)[1:]
+    group = typer.main.get_command(client_app)
+    command = group.commands[words[0]]  # type: ignore[attr-defined]
+    assert {word for word in words if word.startswith("--")} <= known_options(command)
+
+
+@pytest.mark.parametrize("line", commands("fedcore-owner"))
+def test_a_documented_command_of_the_owner_exists(line: str) -> None:
+    from fedcore.owner.cli import app as owner_app
+
+    group = typer.main.get_command(owner_app)
+    words = shlex.split(line)[1:]
+    name = next(word for word in words if word in group.commands)  # type: ignore[attr-defined]
+    options = known_options(group) | known_options(group.commands[name])  # type: ignore[attr-defined]
+    assert {word for word in words if word.startswith("--")} <= options
+
+
+@pytest.mark.parametrize("line", commands("python"))
+def test_a_documented_management_command_exists(line: str) -> None:
+    words = shlex.split(line)
+    assert words[1] == "manage.py"
+    command = [sys.executable, str(ROOT / "manage.py"), words[2], "--help"]
+    assert subprocess.run(command, capture_output=True, timeout=120).returncode == 0
+
+
+def test_the_client_explains_itself() -> None:
+    shown = CliRunner().invoke(client_app, ["--help"]).output
+    assert all(word in shown for word in ("login", "datasets", "request", "submit", "compare"))
