@@ -1,0 +1,182 @@
+"""The agent: it alone decides and releases. It pulls orders, has the work done, and answers with signed reports.
+
+An order's way: its signature and audience are checked; it is journalled and claimed; the policy decides; it is
+reserved; the phase does its work; the gate looks at the outcome; the signed report is stored; a journal entry
+says what will leave; artefacts and report are sent. A crash before *stored* means that the work is done again,
+after it that the stored bytes are sent again. What is not for this host, or not from its coordinator, is
+journalled and gets no answer.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from fedcore.owner.announcing import Announcing
+from fedcore.owner.answering import Answering
+from fedcore.owner.coordinator_api import CoordinatorApi, CoordinatorAway, CoordinatorRefused
+from fedcore.owner.deciding import Deciding
+from fedcore.owner.home import Home
+from fedcore.owner.journal import EntryKind, Journal, JournalError
+from fedcore.owner.orders import Life, OrderStore, StoredOrder
+from fedcore.owner.phase_work import HostStopping
+from fedcore.owner.shards import Bell
+from fedcore.wire.codes import RefusalCode
+from fedcore.wire.encoding import WireError
+from fedcore.wire.orders import Order, order_id
+from fedcore.wire.signing import Signed
+
+logger = logging.getLogger(__name__)
+
+POLL_WAIT: Final = 20
+_THREADS: Final = 32
+_PAUSE_SECONDS: Final = 2.0
+
+
+class Agent:
+    """The agent of one home. `run` works until `stop` is called; `handle` takes one delivered order."""
+
+    def __init__(
+        self,
+        home: Home,
+        api: CoordinatorApi,
+        bell: Bell,
+        stopping: threading.Event | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._home = home
+        self._api = api
+        self._clock = clock
+        self._stopping = stopping or threading.Event()
+        self.store = OrderStore(home.state_path)
+        self.journal = Journal(home.journal_path)
+        deciding = Deciding(home, self.store, clock)
+        self._answering = Answering(
+            home, api, bell, self.store, self.journal, deciding, self._stopping, clock
+        )
+        self._announcing = Announcing(home, api, deciding, self.journal, clock)
+        self._deciding = deciding
+        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="order")
+        self._in_hand: set[str] = set()
+        self._in_hand_lock = threading.Lock()
+        self._locks: dict[str, threading.Lock] = {}
+        self._ask_again = threading.Event()
+
+    def run(self) -> None:
+        """Go on with what a former agent left, announce the datasets, and carry out orders until `stop`."""
+        self.resume()
+        announcing = threading.Thread(
+            target=self._announcing.run, args=(self._stopping,), name="announce", daemon=True
+        )
+        announcing.start()
+        after = 0
+        while not self._stopping.is_set():
+            try:
+                found = self._api.orders(after, POLL_WAIT)
+                after = 0 if self._ask_again.is_set() else found.cursor
+                self._ask_again.clear()
+                for signed in found.orders:
+                    self.take(signed)
+            except (CoordinatorAway, CoordinatorRefused, WireError) as error:
+                logger.warning("No orders: %s", error)
+                after = 0
+                self._stopping.wait(_PAUSE_SECONDS)
+            except JournalError:
+                logger.exception("Nothing is done until the journal can be written")
+                after = 0
+                self._stopping.wait(_PAUSE_SECONDS)
+        self.close()
+
+    def stop(self) -> None:
+        """Have `run` end soon. Work under way is given up, and done again by the next agent."""
+        self._stopping.set()
+
+    def close(self) -> None:
+        """Wait for what is under way, and close the files."""
+        self._stopping.set()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        self.store.close()
+        self.journal.close()
+
+    def resume(self) -> None:
+        """Take up every order that is not released: answers are sent again, other work is done again."""
+        for stored in self.store.unfinished():
+            self.take(stored.signed)
+
+    def take(self, signed: Signed) -> None:
+        """Handle an order in a thread of its own, unless it is in hand already."""
+        order = self.verified(signed)
+        if order is None:
+            return
+        with self._in_hand_lock:
+            if order.id in self._in_hand:
+                return
+            self._in_hand.add(order.id)
+        # Claimed here already, so that an order to close a run reaches work that is under way.
+        stored = self.store.claim(order, signed, int(self._clock()))
+        self._pool.submit(self._carry_out, order, signed, stored)
+
+    def handle(self, signed: Signed) -> StoredOrder | None:
+        """Handle an order now, to the end. None where it is not an order of this host's coordinator."""
+        order = self.verified(signed)
+        if order is None:
+            return None
+        self._carry_out(order, signed, self.store.claim(order, signed, int(self._clock())))
+        return self.store.find(order.id)
+
+    def verified(self, signed: Signed) -> Order | None:
+        """The order, if it comes from the pinned coordinator, is for this host, and has the identity of its work.
+
+        Anything else is journalled and dropped: it is not told whether or why.
+        """
+        try:
+            order = signed.open(Order, signer=self._deciding.governed().policy.coordinator.key)
+            self._check_identity(order)
+        except WireError as error:
+            self._drop(signed, error.code, error.detail)
+            return None
+        except Exception as error:
+            # Without a policy there is no pinned coordinator, so nobody's orders are read.
+            self._drop(signed, RefusalCode.NO_POLICY, str(error))
+            self._ask_again.set()
+            self._stopping.wait(_PAUSE_SECONDS)
+            return None
+        return order
+
+    def _check_identity(self, order: Order) -> None:
+        if order.audience != self._home.card.signing:
+            raise WireError(RefusalCode.WRONG_AUDIENCE, f"the order is for {order.audience}")
+        due = order_id(order.run, order.phase, order.step, order.round, order.audience)
+        if order.id != due or order.run != order.spec.digest:
+            raise WireError(RefusalCode.CONFLICT, "the order's id or run is not that of its content")
+
+    def _drop(self, signed: Signed, code: RefusalCode, why: str) -> None:
+        logger.warning("Dropped a message: %s (%s)", code, why)
+        self.journal.append(
+            EntryKind.ORDER,
+            {"order": signed.digest, "signer": signed.signer, "dropped": code.value, "why": why[:500]},
+        )
+
+    def _carry_out(self, order: Order, signed: Signed, stored: StoredOrder) -> None:
+        try:
+            with self._locks.setdefault(order.run, threading.Lock()):
+                if stored.life in (Life.CLAIMED, Life.RESERVED):
+                    stored = self._answering.answer(order, signed)
+                self._answering.send(stored)
+        except HostStopping:
+            logger.info("Order %s is left for the next agent.", order.id)
+        except CoordinatorAway as error:
+            logger.warning("The answer to order %s waits: %s", order.id, error)
+            self._ask_again.set()
+        except Exception:
+            # The order stays as it is in the store, and is tried again: nothing has left.
+            logger.exception("Order %s could not be answered", order.id)
+            self._ask_again.set()
+            self._stopping.wait(_PAUSE_SECONDS)
+        finally:
+            with self._in_hand_lock:
+                self._in_hand.discard(order.id)

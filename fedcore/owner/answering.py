@@ -1,0 +1,237 @@
+"""Answering one order: decide, reserve, work, gate, store, journal, send. Each step is durable before the next."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from pydantic import JsonValue
+
+from fedcore.owner import agreement_phases, computing_phases, fitting_phases
+from fedcore.owner.coordinator_api import CoordinatorApi, CoordinatorRefused
+from fedcore.owner.datasets import DatasetProblem
+from fedcore.owner.deciding import Decided, Deciding
+from fedcore.owner.evidence import Evidence
+from fedcore.owner.facts import Refused, Role
+from fedcore.owner.home import Home
+from fedcore.owner.isolation import refusal_of
+from fedcore.owner.journal import EntryKind, Journal, JournalError
+from fedcore.owner.orders import Life, OrderStore, StoredOrder, report_of
+from fedcore.owner.phase_work import Carry, HostStopping, Means, Outcome, PhaseWork
+from fedcore.owner.release import RELEASING, may_leave
+from fedcore.owner.run_folder import RunFolder
+from fedcore.owner.shards import Bell
+from fedcore.owner.spool import OrderSpool, digest_of
+from fedcore.wire.codes import RefusalCode
+from fedcore.wire.orders import ArtefactRef, Order, Phase
+from fedcore.wire.reports import Report, Status
+from fedcore.wire.signing import Signed
+
+logger = logging.getLogger(__name__)
+
+PHASES: Final[Mapping[Phase, Carry]] = {
+    Phase.CHECK: computing_phases.check,
+    Phase.OFFER: agreement_phases.offer,
+    Phase.SHARE: agreement_phases.share,
+    Phase.CONFIRM: agreement_phases.confirm,
+    Phase.SUMMARISE: fitting_phases.summarise,
+    Phase.SETTLE: fitting_phases.settle,
+    Phase.PREPARE: computing_phases.prepare,
+    Phase.TRAIN: computing_phases.train,
+    Phase.EVALUATE: computing_phases.evaluate,
+    Phase.CLOSE: computing_phases.close,
+}
+
+_OVER: Final = frozenset({400, 403, 404, 409, 410, 422})
+"""Answers of the coordinator after which sending the same bytes again is of no use."""
+
+
+class Answering:
+    """Answers the orders of one home. The caller lets only one order of a run in at a time."""
+
+    def __init__(
+        self,
+        home: Home,
+        api: CoordinatorApi,
+        bell: Bell,
+        store: OrderStore,
+        journal: Journal,
+        deciding: Deciding,
+        stopping: threading.Event,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._home, self._api, self._bell = home, api, bell
+        self._store, self._journal, self._deciding = store, journal, deciding
+        self._stopping, self._clock = stopping, clock
+
+    def answer(self, order: Order, signed: Signed) -> StoredOrder:
+        """Decide and do what is allowed. The answer is stored when this returns, and nothing has left.
+
+        Raises `HostStopping`, and `JournalError` where the journal cannot be written: then there is no answer.
+        """
+        started = time.perf_counter()
+        self._journal.append(
+            EntryKind.ORDER, {**_named(order), "signed": signed.digest, "signer": signed.signer}
+        )
+        decided = self._deciding.decide(order, signed.signer)
+        refused = decided if isinstance(decided, Refused) else _refusal_in(decided)
+        self._journal.append(
+            EntryKind.DECISION,
+            {**_named(order), "allowed": refused is None, **({} if refused is None else _reason(refused))},
+        )
+        if refused is not None or isinstance(decided, Refused):
+            return self._store_failure(
+                order, Status.REFUSED, refused.code if refused else RefusalCode.INTERNAL
+            )
+        self._store.reserve(order.id, _counted_grant(order, decided), int(self._clock()))
+        try:
+            outcome = self._outcome(order, decided)
+        except (HostStopping, JournalError):
+            raise
+        except Exception as error:
+            return self._failed(order, error)
+        if isinstance(outcome, Refused):
+            self._journal.append(EntryKind.DECISION, {**_named(order), "allowed": False, **_reason(outcome)})
+            return self._store_failure(order, Status.REFUSED, outcome.code)
+        seconds = {**outcome.seconds, "phase": time.perf_counter() - started}
+        return self._store_report(
+            order,
+            status=Status.DONE,
+            result=outcome.result,
+            artefacts=outcome.artefacts,
+            seconds={stage: round(taken, 6) for stage, taken in seconds.items()},
+        )
+
+    def send(self, stored: StoredOrder) -> None:
+        """Send a stored answer: its artefacts, then the report. Nothing else is ever sent for this order.
+
+        Raises `CoordinatorAway` and `JournalError`.
+        """
+        report = report_of(stored)
+        if stored.report is None or report is None:
+            raise ValueError(f"Order {stored.id} has no answer yet.")
+        if stored.life is Life.STORED:
+            self._journal.append(
+                EntryKind.RELEASE,
+                {
+                    "order": stored.id,
+                    "run": stored.run,
+                    "phase": stored.phase,
+                    "status": report.status,
+                    "code": report.code,
+                    "report": stored.report.digest,
+                    "artefacts": [ref.digest for ref in report.artefacts],
+                },
+            )
+        try:
+            self._upload(stored, report.artefacts)
+            self._api.report(stored.report)
+        except CoordinatorRefused as error:
+            if error.status not in _OVER:
+                raise
+            logger.warning("The answer to order %s was not taken: %s", stored.id, error)
+        self._store.release(stored.id)
+
+    def _outcome(self, order: Order, decided: Decided) -> Outcome | Refused:
+        work = self._work(order, decided)
+        outcome = PHASES[order.phase](work)
+        if order.phase is not Phase.CLOSE:
+            work.go_on()
+        decision = may_leave(work, outcome)
+        return decision if isinstance(decision, Refused) else outcome
+
+    def _work(self, order: Order, decided: Decided) -> PhaseWork:
+        facts, governed = decided.facts, decided.governed
+        members = [*facts.spec.hosts, *([facts.spec.reference_host] if facts.spec.reference_host else [])]
+        own = {
+            stored.id: stored.report for stored in self._store.of_run(order.run) if stored.report is not None
+        }
+        means = Means(
+            self._home,
+            governed.policy,
+            governed.registry,
+            governed.datasets,
+            self._store,
+            self._api,
+            self._bell,
+            self._stopping,
+        )
+        return PhaseWork(
+            means=means,
+            order=order,
+            spec=facts.spec,
+            role=facts.role,
+            host=facts.host,
+            evidence=Evidence(order.run, order.evidence, members, facts.host, own),
+            folder=RunFolder(self._home.run_directory(order.run)),
+            spool=OrderSpool(self._home.spool_directory(order.id)),
+            key_is_agreed=facts.key_is_agreed,
+        )
+
+    def _failed(self, order: Order, error: Exception) -> StoredOrder:
+        code = error.code if isinstance(error, DatasetProblem) else refusal_of(error)
+        if code is RefusalCode.STEP_FAILED:
+            # The steps run in workers; whatever is unexpected here is the agent's own.
+            code = RefusalCode.INTERNAL
+        logger.error("Order %s (%s) failed with %s", order.id, order.phase, code, exc_info=error)
+        self._journal.append(
+            EntryKind.EVENT, {**_named(order), "failed": code.value, "why": str(error)[:2000]}
+        )
+        return self._store_failure(order, Status.FAILED, code)
+
+    def _store_failure(self, order: Order, status: Status, code: RefusalCode) -> StoredOrder:
+        return self._store_report(order, status=status, code=code)
+
+    def _store_report(self, order: Order, status: Status, **content: Any) -> StoredOrder:
+        report = Report(
+            order=order.id,
+            run=order.run,
+            phase=order.phase,
+            step=order.step,
+            round=order.round,
+            status=status,
+            finished_at=int(self._clock()),
+            **content,
+        )
+        stored = self._store.store(order.id, report.signed_by(self._home.signing_key), status)
+        if status is not Status.DONE:
+            OrderSpool(self._home.spool_directory(order.id)).delete()
+        return stored
+
+    def _upload(self, stored: StoredOrder, artefacts: tuple[ArtefactRef, ...]) -> None:
+        spool = OrderSpool(self._home.spool_directory(stored.id))
+        for ref in artefacts:
+            path = spool.artefacts / ref.digest
+            if not path.exists() or digest_of(path) != ref.digest:
+                logger.warning(
+                    "Artefact %s of order %s is no longer here: the run is over.", ref.digest, stored.id
+                )
+                return
+            self._api.upload(stored.id, ref, path)
+
+
+def _refusal_in(decided: Decided) -> Refused | None:
+    return decided.decision if isinstance(decided.decision, Refused) else None
+
+
+def _counted_grant(order: Order, decided: Decided) -> str | None:
+    releasing = decided.facts.role is Role.OWNER and order.phase in RELEASING
+    return order.grant.request.digest if releasing and order.grant is not None else None
+
+
+def _named(order: Order) -> dict[str, JsonValue]:
+    return {
+        "order": order.id,
+        "run": order.run,
+        "phase": order.phase.value,
+        "step": order.step,
+        "round": order.round,
+        "scientist": order.spec.signer,
+    }
+
+
+def _reason(refused: Refused) -> dict[str, JsonValue]:
+    return {"code": refused.code.value, "why": refused.why[:2000]}

@@ -1,0 +1,101 @@
+"""What is wrong with a host beyond the form of its `owner.toml`: plugins, datasets, peers, journal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from fedcore.owner.config import Config, Dataset
+from fedcore.owner.config_problems import Problem
+from fedcore.owner.datasets import DatasetProblem, Datasets
+from fedcore.owner.home import Home
+from fedcore.owner.installed import allowed_registry
+from fedcore.owner.journal import Journal, JournalError
+from fedcore.plugin_api.backends import LEAK_TEXTS, Leak
+from fedcore.plugin_api.registry import PluginError, Registry
+
+
+def check_host(home: Home, policy: Config) -> list[Problem]:
+    """Every problem of a host whose policy is valid. Reads the datasets that changed since they were last read."""
+    return list(_problems(home, policy))
+
+
+def remarks(registry: Registry, policy: Config) -> list[str]:
+    """What an owner should know of what the policy allows, in plain words."""
+    return [
+        f"[datasets.{name}] {remark}"
+        for name, offer in policy.datasets.items()
+        for remark in _remarks(registry, offer)
+    ]
+
+
+def _problems(home: Home, policy: Config) -> Iterator[Problem]:
+    try:
+        registry = allowed_registry(policy)
+    except PluginError as error:
+        yield Problem(
+            "[[plugins]]", str(error).rstrip("."), "Until then no plugin is loaded and nothing runs"
+        )
+        return
+    yield from _identity_problems(home, policy)
+    datasets = Datasets(home, policy, registry)
+    for name, offer in policy.datasets.items():
+        yield from _missing_plugins(registry, name, offer)
+        try:
+            datasets.look(name)
+        except DatasetProblem as problem:
+            yield Problem(f"[datasets.{name}]", problem.detail.rstrip("."), "Until then it is not offered")
+    yield from _journal_problems(home)
+
+
+def _identity_problems(home: Home, policy: Config) -> Iterator[Problem]:
+    if policy.peer(home.card.signing) is not None:
+        yield Problem("[[peers]]", "one entry is this host itself", "Remove it; a host is not its own peer")
+    if policy.coordinator.key == home.card.signing:
+        yield Problem("[coordinator] key", "it is this host's own key", "Pin the coordinator's key")
+
+
+def _missing_plugins(registry: Registry, name: str, offer: Dataset) -> Iterator[Problem]:
+    wanted = {
+        "backends": ("encryption", offer.backends),
+        "models": ("models", offer.models),
+        "character_steps": ("preprocessing", offer.character_steps),
+    }
+    for setting, (group, names) in wanted.items():
+        for missing in sorted(set(names) - set(registry.names(group))):
+            known = ", ".join(registry.names(group)) or "none"
+            yield Problem(
+                f"[datasets.{name}] {setting}",
+                f"there is no {group} plugin {missing!r} here (there are: {known})",
+                "Correct the name, or allow the package that has it under [[plugins]]",
+            )
+
+
+def _journal_problems(home: Home) -> Iterator[Problem]:
+    if not home.journal_path.exists():
+        return
+    try:
+        with Journal(home.journal_path) as journal:
+            journal.verify()
+    except JournalError as error:
+        yield Problem("journal", str(error).rstrip("."), "Nothing leaves this host until then")
+
+
+def _remarks(registry: Registry, offer: Dataset) -> Iterator[str]:
+    known = set(registry.names("encryption"))
+    for name in sorted(set(offer.backends) & known):
+        backend: Any = registry.get("encryption", name)
+        shown = "; ".join(LEAK_TEXTS[leak] for leak in sorted(backend.leakage))
+        word = "pseudonymises (it encrypts nothing) and shows" if backend.renames_only else "shows"
+        where = " It is used within this host, or towards the reference host, only." * (
+            Leak.PLAINTEXT in backend.leakage
+        )
+        yield f"allows backend {name}, which {word}: {shown}.{where}"
+    if offer.character_steps:
+        steps = ", ".join(offer.character_steps)
+        yield (
+            f"allows {steps} under backends that rename: that is close to a substitution cipher, and whoever can write "
+            "to the logs can plant text that they know."
+        )
+    if offer.download:
+        yield "lets pseudonymised rows be downloaded: what was handed over cannot be called back."

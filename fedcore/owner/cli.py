@@ -1,0 +1,166 @@
+"""`fedcore-owner`: set up, check and run an owner's host, and use what its runs have trained."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from fedcore.broker import BrokerError
+from fedcore.owner.checkup import check_host, remarks
+from fedcore.owner.config import Config
+from fedcore.owner.config_problems import ConfigError
+from fedcore.owner.explain import explain
+from fedcore.owner.home import DEFAULT_HOME, Home, HomeError
+from fedcore.owner.installed import allowed_registry
+from fedcore.owner.journal import JournalError
+from fedcore.owner.template import UNKNOWN, template
+from fedcore.plugin_api.registry import PluginError
+from fedcore.wire.codes import EXPLANATIONS
+from fedcore.wire.encoding import WireError
+from fedcore.wire.keys import KeyFileError
+
+app = typer.Typer(
+    help="An owner's host: it decides who may do what with the data that lies here.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+out = Console(soft_wrap=True, highlight=False)
+errors = Console(stderr=True, soft_wrap=True, highlight=False)
+
+HomeOption = Annotated[
+    Path, typer.Option("--home", envvar="FEDCORE_OWNER_HOME", help="The directory of this owner host.")
+]
+
+
+@app.command()
+def init(
+    home: HomeOption = DEFAULT_HOME,
+    organisation: Annotated[str, typer.Option(help="Who owns the data of this host.")] = UNKNOWN,
+    coordinator: Annotated[str, typer.Option(help="The coordinator's address.")] = UNKNOWN,
+    coordinator_key: Annotated[str, typer.Option(help="The coordinator's public signing key.")] = UNKNOWN,
+    operator: Annotated[str, typer.Option(help="Who operates the coordinator.")] = UNKNOWN,
+) -> None:
+    """Make the directory, the keys and a commented owner.toml, and print the host's card."""
+    place = Home(home)
+    with _told_plainly():
+        place.create()
+        _print_card(place)
+        place.split_key  # noqa: B018  (made on first use)
+        text = template(organisation, coordinator, coordinator_key, operator)
+        try:
+            with place.config_path.open("x", encoding="utf-8") as file:
+                file.write(text)
+        except FileExistsError:
+            out.print(f"{place.config_path} exists and stays as it is.", markup=False)
+        else:
+            out.print(f"Wrote {place.config_path}: edit it, then run `fedcore-owner check`.", markup=False)
+
+
+@app.command()
+def card(home: HomeOption = DEFAULT_HOME) -> None:
+    """Print the host's card, which the other owners and the coordinator pin, and its fingerprint."""
+    place = Home(home)
+    with _told_plainly():
+        place.check()
+        _print_card(place)
+
+
+@app.command()
+def check(home: HomeOption = DEFAULT_HOME) -> None:
+    """Explain every line of owner.toml, and tell every mistake at once. The status is 1 if there is one."""
+    place = Home(home)
+    with _told_plainly():
+        place.check()
+        policy = place.load_config()
+        _print_explanation(policy)
+        problems = check_host(place, policy)
+        for problem in problems:
+            errors.print(str(problem), markup=False)
+        if problems:
+            raise typer.Exit(1)
+        for remark in remarks(allowed_registry(policy), policy):
+            out.print(remark, markup=False)
+        out.print("No mistakes were found.")
+
+
+@app.command()
+def run(home: HomeOption = DEFAULT_HOME) -> None:
+    """Run the host until it is stopped: agent, workers, and an embedded broker unless BROKER_URL is set."""
+    place = Home(home)
+    with _told_plainly():
+        place.check()
+        place.load_config()
+        from fedcore.owner.service import run as run_host
+
+        run_host(place)
+
+
+@app.command()
+def predict(
+    run: Annotated[str, typer.Option("--run", help="The run whose model is used; its first digits suffice.")],
+    path: Annotated[Path, typer.Argument(help="A file in the form that the run's dataset has.")],
+    home: HomeOption = DEFAULT_HOME,
+    into: Annotated[
+        Path | None, typer.Option("--out", help="Where the scores go; without it, to the screen.")
+    ] = None,
+) -> None:
+    """Score the lines of an own file with the model of a finished run. Nothing leaves this host."""
+    place = Home(home)
+    with _told_plainly():
+        place.check()
+        from fedcore.owner.prediction import predict as predict_lines
+
+        predict_lines(place, run, path, into)
+
+
+def main() -> None:
+    """The command `fedcore-owner`. Files that it makes are for this user alone."""
+    os.umask(0o077)
+    app()
+
+
+@contextmanager
+def _told_plainly() -> Iterator[None]:
+    """End with status 1 and a text for people where something is wrong that they can set right."""
+    try:
+        yield
+    except ConfigError as error:
+        for problem in error.problems:
+            errors.print(str(problem), markup=False)
+        errors.print(
+            f"{len(error.problems)} mistake(s) in owner.toml: nothing runs until they are corrected."
+        )
+        raise typer.Exit(1) from None
+    except (HomeError, KeyFileError, JournalError, PluginError, BrokerError) as error:
+        errors.print(str(error), markup=False)
+        raise typer.Exit(1) from None
+    except WireError as error:
+        errors.print(f"{EXPLANATIONS[error.code]} ({error.detail})", markup=False)
+        raise typer.Exit(1) from None
+
+
+def _print_card(place: Home) -> None:
+    sys.stdout.write(f"{place.card}\n")
+    out.print(f"fingerprint: {place.card.fingerprint}", markup=False)
+
+
+def _print_explanation(policy: Config) -> None:
+    table = Table("setting", "value", "what it means", box=None, padding=(0, 2, 0, 0))
+    for line in explain(policy):
+        style = "dim" if line.is_default else ""
+        table.add_row(escape(line.place), escape(line.value), escape(line.meaning), style=style)
+    out.print(table)
+
+
+if __name__ == "__main__":
+    main()

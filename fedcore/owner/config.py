@@ -1,0 +1,308 @@
+"""`owner.toml`: the owner's policy and settings, as frozen values.
+
+What is not written here is not allowed: every list of permissions is empty by default. A file that is
+missing, broken, or has one setting that is unknown is no policy at all, and then nothing runs. All mistakes
+are found at once, each with its place, the rule and the fix.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Hashable, Iterable
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+
+from fedcore.owner.config_problems import ConfigError, Problem, problems_of
+from fedcore.wire.encoding import Digest, Label, Name
+from fedcore.wire.keys import HostCard, decode_key
+from fedcore.wire.spec import Protocol
+
+_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+def _check_key(text: str) -> str:
+    try:
+        decode_key(text)
+    except ValueError:
+        raise ValueError(
+            "A public key has 43 characters. Copy it whole from whoever holds the key."
+        ) from None
+    return text
+
+
+def _check_card(text: str) -> str:
+    HostCard.parse(text)
+    return text.strip()
+
+
+def _check_url(text: str) -> str:
+    parts = urlsplit(text)
+    if not parts.hostname or parts.scheme not in {"http", "https"} or parts.username or parts.query:
+        raise ValueError("The coordinator's address is an https URL without user, password or query.")
+    if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
+        raise ValueError("Plain http is for this machine only (127.0.0.1, localhost). Write https.")
+    return text.rstrip("/")
+
+
+def _check_organisation(text: str) -> str:
+    if not any(character.isalnum() for character in text):
+        raise ValueError(
+            f"{text!r} names no organisation. Write its name, spelt the same everywhere in the file."
+        )
+    return text
+
+
+Flag = Annotated[bool, Field(strict=True)]
+Organisation = Annotated[Label, AfterValidator(_check_organisation)]
+Key = Annotated[str, AfterValidator(_check_key)]
+Card = Annotated[str, AfterValidator(_check_card)]
+Url = Annotated[str, AfterValidator(_check_url)]
+
+
+def _whole(minimum: int, maximum: int) -> Any:
+    return Field(strict=True, ge=minimum, le=maximum)
+
+
+class Section(BaseModel):
+    """A table of the file. Frozen; a setting that it does not have is a mistake."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Coordinator(Section):
+    """The coordinator that this host takes orders from."""
+
+    url: Url = Field(description="the coordinator's address, such as https://fedcore.example.org")
+    key: Key = Field(
+        description="the coordinator's public signing key, 43 characters; orders of any other are refused"
+    )
+    organisation: Organisation = Field(description="the organisation that operates the coordinator")
+
+
+class Scientist(Section):
+    """A data scientist whose run specs are considered."""
+
+    name: Label = Field(description="what you call this scientist")
+    key: Key = Field(description="the scientist's public signing key, 43 characters")
+    organisation: Organisation = Field(description="the organisation that employs the scientist")
+
+
+class Peer(Section):
+    """Another owner's host that may take part in runs with this one."""
+
+    name: Label = Field(description="what you call this host")
+    card: Card = Field(description="the host's card, one line that its `fedcore-owner card` prints")
+    organisation: Organisation = Field(description="the organisation that the host belongs to")
+    reference: Flag = Field(
+        default=False, description="whether this host is trusted with your plaintext, for baselines"
+    )
+
+    @property
+    def key(self) -> str:
+        """The host's public signing key, by which messages name it."""
+        return HostCard.parse(self.card).signing
+
+    @property
+    def sealing_key(self) -> str:
+        """The host's public sealing key."""
+        return HostCard.parse(self.card).sealing
+
+
+class AllowedPlugins(Section):
+    """An installed distribution whose plugins may be loaded; loading them runs their code."""
+
+    distribution: Annotated[str, Field(min_length=1)] = Field(
+        description="the name of an installed package with plugins; `fedcore` has the built-in ones"
+    )
+    version: str | None = Field(default=None, description="the only version that may be loaded")
+    digest: Digest | None = Field(default=None, description="SHA-256 of the package's installed Python files")
+
+
+class DataFile(Section):
+    """One file of a dataset."""
+
+    path: Annotated[str, Field(min_length=1)] = Field(
+        description="where the file lies; a relative path counts from the folder of owner.toml"
+    )
+    label: Name | None = Field(
+        default=None, description="the class of all rows of the file, where it holds one class only"
+    )
+
+
+class Dataset(Section):
+    """A dataset that this host offers, and what may be done with it."""
+
+    title: Annotated[str, Field(min_length=1, max_length=200)] = Field(
+        description="the title in the catalogue"
+    )
+    description: Annotated[str, Field(max_length=4000)] = Field(
+        default="", description="the text in the catalogue"
+    )
+    reader: Name = Field(description="the plugin that reads the files")
+    reader_options: dict[str, JsonValue] = Field(default_factory=dict, description="the reader's options")
+    files: Annotated[tuple[DataFile, ...], Field(min_length=1)] = Field(description="the files, in order")
+    purposes: tuple[Name, ...] = Field(default=(), description="purposes for which the data may be used")
+    protocols: tuple[Protocol, ...] = Field(
+        default=(), description="protocols under which the data may be used"
+    )
+    backends: tuple[Name, ...] = Field(
+        default=(), description="encryption backends that may protect the data"
+    )
+    models: tuple[Name, ...] = Field(default=(), description="model types that may be trained")
+    character_steps: tuple[Name, ...] = Field(
+        default=(),
+        description="steps whose tokens are pieces of words, allowed by name under backends that merely rename tokens",
+    )
+    epsilon: Literal["none"] | Annotated[float, Field(gt=0, le=1e6)] = Field(
+        default="none",
+        description="the most privacy a run may cost; with a number, runs without one are refused",
+    )
+    minimum_owners: Annotated[int, _whole(1, 64)] = Field(
+        default=2, description="how many organisations must bring data to a run, this one included"
+    )
+    minimum_rows: Annotated[int, _whole(1, 10**12)] = Field(
+        default=100, description="how many rows must stand behind everything that leaves"
+    )
+    releases: Annotated[int, _whole(1, 1_000_000)] = Field(
+        description="how many runs one grant may cover at most"
+    )
+    round_rows_to: Annotated[int, _whole(1, 10**9)] = Field(
+        default=100, description="row counts that leave are rounded down to a multiple of this"
+    )
+    download: Flag = Field(
+        default=False,
+        description="whether the pseudonymised rows may be handed to scientists; that cannot be called back",
+    )
+    retention: date = Field(
+        description="the last day (UTC) on which the data may be used, such as 2027-12-31"
+    )
+
+
+class ReferenceService(Section):
+    """Whether this host trains baselines on the plaintext of other owners."""
+
+    serves: Flag = Field(
+        default=False, description="whether this host trains on what pinned owners send it for baselines"
+    )
+
+
+class Worker(Section):
+    """How the workers of this host compute."""
+
+    processes: Annotated[int, _whole(1, 256)] = Field(default=2, description="how many worker processes run")
+    shard_bytes: Annotated[int, _whole(4096, 2**31)] = Field(
+        default=4 * 1024 * 1024, description="bytes of a file that one task reads"
+    )
+    memory_mb: Annotated[int, _whole(256, 2**24)] = Field(
+        default=4096, description="MiB of memory that a task may use"
+    )
+    seconds: Annotated[int, _whole(1, 7 * 86_400)] = Field(
+        default=3600, description="seconds that a task may take"
+    )
+
+
+class Config(Section):
+    """The whole of `owner.toml`."""
+
+    organisation: Organisation = Field(description="the organisation that owns the data of this host")
+    coordinator: Coordinator = Field(description="the coordinator that this host takes orders from")
+    scientists: tuple[Scientist, ...] = Field(
+        default=(), description="the scientists whose runs are considered"
+    )
+    peers: tuple[Peer, ...] = Field(default=(), description="the hosts of other owners that may take part")
+    plugins: tuple[AllowedPlugins, ...] = Field(
+        default=(), description="the packages whose plugins may be loaded"
+    )
+    datasets: dict[Name, Dataset] = Field(
+        default_factory=dict, description="the datasets that this host offers"
+    )
+    reference: ReferenceService = Field(
+        default=ReferenceService(), description="the service as a reference host"
+    )
+    worker: Worker = Field(default=Worker(), description="how the workers compute")
+
+    def scientist(self, key: str) -> Scientist | None:
+        """The pinned scientist with this signing key."""
+        return next((scientist for scientist in self.scientists if scientist.key == key), None)
+
+    def peer(self, key: str) -> Peer | None:
+        """The pinned host with this signing key."""
+        return next((peer for peer in self.peers if peer.key == key), None)
+
+    @field_validator("scientists")
+    @classmethod
+    def _scientists_have_keys_of_their_own(
+        cls, scientists: tuple[Scientist, ...], info: ValidationInfo
+    ) -> tuple[Scientist, ...]:
+        _refuse_repeats(scientists, lambda scientist: scientist.key, "key")
+        _refuse_repeats(scientists, lambda scientist: scientist.name, "name")
+        coordinator = info.data.get("coordinator")
+        if coordinator is not None and any(scientist.key == coordinator.key for scientist in scientists):
+            raise ValueError(
+                "A scientist has the coordinator's key: one key has one role. Ask for the right key."
+            )
+        return scientists
+
+    @field_validator("peers")
+    @classmethod
+    def _peers_have_keys_of_their_own(cls, peers: tuple[Peer, ...], info: ValidationInfo) -> tuple[Peer, ...]:
+        _refuse_repeats(peers, lambda peer: peer.key, "signing key")
+        _refuse_repeats(peers, lambda peer: peer.name, "name")
+        coordinator = info.data.get("coordinator")
+        others = {scientist.key for scientist in info.data.get("scientists", ())}
+        others |= set() if coordinator is None else {coordinator.key}
+        if others & {peer.key for peer in peers}:
+            raise ValueError(
+                "A peer has the key of a scientist or of the coordinator: one key has one role. Ask for the right card."
+            )
+        return peers
+
+    @field_validator("plugins")
+    @classmethod
+    def _plugins_are_named_once(cls, plugins: tuple[AllowedPlugins, ...]) -> tuple[AllowedPlugins, ...]:
+        _refuse_repeats(plugins, lambda allowed: allowed.distribution.lower(), "distribution")
+        return plugins
+
+
+def load_config(path: Path) -> Config:
+    """Read `owner.toml`. Raises `ConfigError` with every mistake that the file has."""
+    try:
+        return parse_config(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        problem = Problem(str(path), "there is no such file", "Run `fedcore-owner init`")
+    except (OSError, UnicodeDecodeError) as error:
+        problem = Problem(str(path), f"cannot be read ({error})", "Restore the file, as UTF-8 text")
+    raise ConfigError([problem])
+
+
+def parse_config(text: str) -> Config:
+    """The policy in this TOML text. Raises `ConfigError` with every mistake."""
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError([Problem("owner.toml", f"is not TOML: {error}", "Correct the line")]) from None
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(problems_of(error, Config)) from None
+
+
+def _refuse_repeats(items: Iterable[Any], identity: Callable[[Any], Hashable], noun: str) -> None:
+    seen: set[Hashable] = set()
+    for item in items:
+        if identity(item) in seen:
+            raise ValueError(f"The {noun} {identity(item)!r} stands here twice. Remove or correct one entry.")
+        seen.add(identity(item))

@@ -1,0 +1,211 @@
+"""Datasets as they lie on this host's disk: opened by the policy's words, known by the digest of their content.
+
+Who can see what: the catalogue gets description, schema, a rounded number of rows and the version. The version
+is a keyed digest (HMAC-SHA256, RFC 2104, with a secret of this host), so that nobody else can test a guess of
+the content against it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+import stat
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from fedcore.owner.config import Config, Dataset
+from fedcore.owner.dataset_cache import DatasetCache, FileIdentity
+from fedcore.owner.facts import DatasetFacts, Refused
+from fedcore.owner.home import Home
+from fedcore.plugin_api.plugins import InvalidOptions
+from fedcore.plugin_api.readers import DatasetReader, Shard, SourceFile, UnreadableDataset
+from fedcore.plugin_api.registry import Registry, UnknownPlugin
+from fedcore.wire.codes import RefusalCode
+from fedcore.wire.reports import DatasetOffer
+from fedcore.wire.sealing import derive
+
+
+class DatasetProblem(Exception):
+    """A dataset that cannot be used now. `code` may leave the host, the rest is for the owner."""
+
+    def __init__(self, name: str, code: RefusalCode, detail: str) -> None:
+        super().__init__(f"[datasets.{name}]: {detail}")
+        self.name = name
+        self.code = code
+        self.detail = detail
+
+
+@dataclass(frozen=True)
+class OpenDataset:
+    """A dataset with its reader and the absolute paths of its files."""
+
+    name: str
+    offer: Dataset
+    reader: DatasetReader[Any]
+    files: tuple[SourceFile, ...]
+
+    def shards(self, size: int) -> list[Shard]:
+        """The parts of about `size` bytes that workers read. Raises `DatasetProblem`."""
+        try:
+            return self.reader.shards(self.files, size)
+        except UnreadableDataset as error:
+            raise _unreadable(self.name, error) from error
+
+
+class Datasets:
+    """The datasets of one host, by its policy."""
+
+    def __init__(self, home: Home, policy: Config, registry: Registry) -> None:
+        self._base = home.path
+        self._policy = policy
+        self._registry = registry
+        self._cache = DatasetCache(home.dataset_cache_path)
+        self._secret = derive(home.split_key, "dataset-version")
+
+    def open(self, name: str) -> OpenDataset:
+        """The dataset of this name. Raises `DatasetProblem` if it is not offered or has no usable reader."""
+        offer = self._policy.datasets.get(name)
+        if offer is None:
+            raise DatasetProblem(
+                name, RefusalCode.UNKNOWN_DATASET, "the policy offers no such dataset. Add it to offer it."
+            )
+        try:
+            reader: Any = self._registry.get("readers", offer.reader)(offer.reader_options)
+        except UnknownPlugin as error:
+            raise DatasetProblem(name, RefusalCode.PLUGIN_MISSING, str(error)) from error
+        except InvalidOptions as error:
+            raise DatasetProblem(name, RefusalCode.INVALID_OPTIONS, str(error)) from error
+        files = tuple(
+            SourceFile(self._base / Path(file.path).expanduser(), file.label) for file in offer.files
+        )
+        return OpenDataset(name, offer, reader, files)
+
+    def look(self, name: str) -> DatasetFacts:
+        """Version and number of rows of the dataset as it is now. Reads only what changed since the last look.
+
+        Raises `DatasetProblem` for a dataset that is not offered, unreadable, or empty.
+        """
+        dataset = self.open(name)
+        version = self._version(dataset)
+        rows = self._cache.rows(version)
+        if rows is None:
+            rows = self._count_rows(dataset)
+            self._cache.note_rows(version, rows)
+        if rows == 0:
+            raise DatasetProblem(
+                name, RefusalCode.DATASET_EMPTY, "its files have no usable row. Look at the files."
+            )
+        return DatasetFacts(version, rows)
+
+    def facts(self, name: str) -> DatasetFacts | Refused | None:
+        """What the policy decides on: as `look`, with a problem as a refusal, and `None` for what is not offered."""
+        if name not in self._policy.datasets:
+            return None
+        try:
+            return self.look(name)
+        except DatasetProblem as problem:
+            return Refused(problem.code, str(problem))
+
+    def offers(self, today: str) -> tuple[tuple[DatasetOffer, ...], tuple[DatasetProblem, ...]]:
+        """What the catalogue may know of every usable dataset, and the problems of the others.
+
+        `today` is the date (UTC, as 2027-12-31); a dataset past its retention date is not offered.
+        """
+        offers: list[DatasetOffer] = []
+        problems: list[DatasetProblem] = []
+        for name, offer in self._policy.datasets.items():
+            try:
+                if today > offer.retention.isoformat():
+                    raise DatasetProblem(name, RefusalCode.RETENTION_PASSED, _RETENTION_PASSED)
+                offers.append(self._offer(name))
+            except DatasetProblem as problem:
+                problems.append(problem)
+        return tuple(offers), tuple(problems)
+
+    def _offer(self, name: str) -> DatasetOffer:
+        dataset, now = self.open(name), self.look(name)
+        return DatasetOffer(
+            name=name,
+            version=now.version,
+            title=dataset.offer.title,
+            description=dataset.offer.description,
+            reader=dataset.offer.reader,
+            columns=dataset.reader.columns,
+            classes=dataset.reader.classes,
+            rows=rounded(now.rows, dataset.offer.round_rows_to),
+        )
+
+    def _version(self, dataset: OpenDataset) -> str:
+        contents = [(file.label, self._file_digest(dataset.name, file.path)) for file in dataset.files]
+        described = {
+            "reader": dataset.offer.reader,
+            "options": dataset.reader.options.model_dump(mode="json"),
+            "columns": dataset.reader.columns,
+            "classes": dataset.reader.classes,
+            "files": contents,
+        }
+        text = json.dumps(described, sort_keys=True, separators=(",", ":"))
+        return hmac.new(self._secret, text.encode(), hashlib.sha256).hexdigest()
+
+    def _file_digest(self, name: str, path: Path) -> str:
+        try:
+            before = _identity(path)
+            digest = self._cache.digest(before)
+            if digest is None:
+                digest = _digest_of(path)
+                if _identity(path) != before:
+                    raise UnreadableDataset(
+                        f"File {path} changed while it was read. Offer files that are complete."
+                    )
+                self._cache.note_digest(before, digest)
+        except OSError as error:
+            raise DatasetProblem(
+                name,
+                RefusalCode.DATASET_UNREADABLE,
+                f"file {path} cannot be read ({error.strerror}). Restore it, or correct its path in files.",
+            ) from error
+        except UnreadableDataset as error:
+            raise _unreadable(name, error) from error
+        return digest
+
+    def _count_rows(self, dataset: OpenDataset) -> int:
+        shards = dataset.shards(self._policy.worker.shard_bytes)
+        try:
+            return sum(len(block) for shard in shards for block in dataset.reader.read(dataset.files, shard))
+        except UnreadableDataset as error:
+            raise _unreadable(dataset.name, error) from error
+
+
+_RETENTION_PASSED: Final = "its retention date has passed. Delete the data, or change retention."
+
+
+def rounded(rows: int, to: int) -> int:
+    """`rows` rounded down to a multiple of `to`, as counts leave the host."""
+    return rows - rows % to
+
+
+def _unreadable(name: str, error: UnreadableDataset) -> DatasetProblem:
+    return DatasetProblem(name, RefusalCode.DATASET_UNREADABLE, str(error))
+
+
+def _identity(path: Path) -> FileIdentity:
+    status = os.stat(path)
+    if not stat.S_ISREG(status.st_mode):
+        raise UnreadableDataset(f"{path} is not a regular file. Name files in files, not folders or pipes.")
+    return FileIdentity(
+        str(path), status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_dev, status.st_ino
+    )
+
+
+def _digest_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def total_bytes(files: Iterable[SourceFile]) -> int:
+    """The size of these files on the disk."""
+    return sum(file.path.stat().st_size for file in files)

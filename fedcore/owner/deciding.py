@@ -1,0 +1,117 @@
+"""From a delivered order to a decision: signatures verified, facts gathered, the policy asked.
+
+The policy is read anew whenever its file has changed, so an edit takes effect with the next order. A file that
+is missing or broken is no policy: then every order is refused.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fedcore.owner.config import Config
+from fedcore.owner.config_problems import ConfigError
+from fedcore.owner.datasets import Datasets
+from fedcore.owner.facts import Allowed, Decision, Facts, PluginFacts, Refused, Role
+from fedcore.owner.home import Home
+from fedcore.owner.installed import allowed_registry, plugin_facts
+from fedcore.owner.orders import OrderStore
+from fedcore.owner.policy import decide
+from fedcore.plugin_api.registry import PluginError, Registry
+from fedcore.wire.access import AccessRequest
+from fedcore.wire.codes import RefusalCode
+from fedcore.wire.encoding import WireError
+from fedcore.wire.orders import Order
+from fedcore.wire.spec import RunSpec
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Governed:
+    """The policy in force, with the plugins and datasets that it names."""
+
+    policy: Config
+    registry: Registry
+    datasets: Datasets
+
+
+@dataclass(frozen=True)
+class Decided:
+    """What was decided on an order, on which facts, under which policy."""
+
+    decision: Decision
+    facts: Facts
+    governed: Governed
+
+
+class Deciding:
+    """Decides on the orders of one host."""
+
+    def __init__(self, home: Home, store: OrderStore, clock: Callable[[], float] = time.time) -> None:
+        self._home = home
+        self._store = store
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._governed: Governed | None = None
+
+    def governed(self) -> Governed:
+        """The policy in force. Raises `ConfigError` or `PluginError`, and then nothing may run."""
+        policy = self._home.load_config()
+        with self._lock:
+            if self._governed is None or self._governed.policy != policy:
+                registry = allowed_registry(policy)
+                self._governed = Governed(policy, registry, Datasets(self._home, policy, registry))
+            return self._governed
+
+    def decide(self, order: Order, signer: str) -> Decided | Refused:
+        """Whether the order is carried out. `signer` has signed it. Never raises for what an order may hold."""
+        try:
+            governed = self.governed()
+        except ConfigError as error:
+            return Refused(RefusalCode.NO_POLICY, str(error))
+        except PluginError as error:
+            return Refused(RefusalCode.PLUGIN_MISSING, str(error))
+        try:
+            facts = self._facts(order, signer, governed)
+        except WireError as error:
+            return Refused(error.code, error.detail)
+        return Decided(decide(facts), facts, governed)
+
+    def _facts(self, order: Order, signer: str, governed: Governed) -> Facts:
+        spec = order.spec.open(RunSpec)
+        host = self._home.card.signing
+        role = Role.REFERENCE if spec.reference_host == host else Role.OWNER
+        named = spec.dataset_of(host)
+        grant = None if order.grant is None else order.grant.request.digest
+        return Facts(
+            order=order,
+            order_signer=signer,
+            spec=spec,
+            request=None if order.grant is None else order.grant.request.open(AccessRequest),
+            host=host,
+            role=role,
+            policy=governed.policy,
+            now=int(self._clock()),
+            dataset=None if named is None else governed.datasets.facts(named.name),
+            plugins=_plugin_facts(governed.registry, spec),
+            releases_spent=0 if grant is None else self._store.releases_spent(grant, besides=order.run),
+            counted=grant is not None and self._store.counted(grant, order.run),
+            done=self._store.done(order.run),
+        )
+
+
+def _plugin_facts(registry: Registry, spec: RunSpec) -> PluginFacts | Refused:
+    try:
+        return plugin_facts(registry, spec)
+    except Exception as error:
+        # The code of a plugin runs here: whatever it raises, the order is refused.
+        logger.exception("A plugin of the run failed while it was looked at")
+        return Refused(RefusalCode.INVALID_OPTIONS, f"a plugin failed with {error!r}")
+
+
+def allows(decision: Decision) -> bool:
+    return isinstance(decision, Allowed)

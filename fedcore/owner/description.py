@@ -1,0 +1,125 @@
+"""What the agent asks of its own workers: a description of work, and the facts that come back.
+
+Both are files in the spool. A description names paths, plugins and limits; it holds no key and no row. Tasks
+carry only the order's id and the number of a shard, so a broker learns nothing else.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from fedcore.plugin_api.readers import Shard, SourceFile
+from fedcore.plugin_api.registry import AllowedDistribution
+from fedcore.wire.encoding import Digest, Name
+from fedcore.wire.reports import Count, TrainingCurve
+from fedcore.wire.spec import Options, Pipeline, PluginChoice, Training
+
+
+class Local(BaseModel):
+    """Base class of what stays on the host, as JSON."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Kind(StrEnum):
+    """The kinds of work; each is a task of its own, `fedcore.<kind>`."""
+
+    SUMMARISE = "summarise"
+    SETTLE = "settle"
+    PREPARE = "prepare"
+    TRAIN = "train"
+    EVALUATE = "evaluate"
+    PREDICT = "predict"
+
+
+class File(Local):
+    """One file of the dataset, by its absolute path."""
+
+    path: str
+    label: str | None = None
+
+
+class Part(Local):
+    """What one task reads: a shard, and at most how many rows from its start (`None`: all)."""
+
+    file: int
+    start: int
+    end: int
+    rows: int | None = None
+
+    @property
+    def shard(self) -> Shard:
+        return Shard(self.file, self.start, self.end)
+
+
+class Distribution(Local):
+    """A distribution whose plugins the policy allows to be loaded."""
+
+    name: str
+    version: str | None = None
+    digest: str | None = None
+
+
+class StatePath(Local):
+    """Where the state of the fitted step at this place lies."""
+
+    place: int
+    path: str
+
+
+class Work(Local):
+    """One order's computation. Paths are absolute; keys are read from their files by the forked process.
+
+    `classes` is unknown at a reference host, which has no dataset of its own: then the labels say it.
+    """
+
+    kind: Kind
+    run: Digest
+    plugins: tuple[Distribution, ...]
+    pipeline: Pipeline
+    backend: PluginChoice
+    model: PluginChoice
+    training: Training
+    classes: Annotated[int, Field(ge=2, le=64)] | None = None
+    reader: Name | None = None
+    reader_options: Options = Field(default_factory=dict)
+    files: tuple[File, ...] = ()
+    parts: Annotated[tuple[Part, ...], Field(max_length=1_000_000)] = ()
+    place: int = 0
+    split_key: str | None = None
+    run_key: str | None = None
+    states: tuple[StatePath, ...] = ()
+    sums: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ()
+    memory_mb: int
+    seconds: int
+
+    @property
+    def tasks(self) -> int:
+        """How many tasks share the work: one for each part, but training and settling are one each."""
+        return 1 if self.kind in (Kind.TRAIN, Kind.SETTLE) else len(self.parts)
+
+    @property
+    def sources(self) -> list[SourceFile]:
+        return [SourceFile(Path(file.path), file.label) for file in self.files]
+
+    @property
+    def allowed(self) -> list[AllowedDistribution]:
+        return [AllowedDistribution(plugin.name, plugin.version, plugin.digest) for plugin in self.plugins]
+
+
+class Finished(Local):
+    """The facts of one finished task. `digest` is that of its payload, `worker` the worker process that did it."""
+
+    rows: Count = 0
+    columns: Count = 0
+    plaintext_bytes: Count = 0
+    digest: Digest
+    seconds: dict[Name, float] = Field(default_factory=dict)
+    curve: TrainingCurve | None = None
+    state: Digest | None = None
+    worker: int = 0

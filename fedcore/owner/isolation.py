@@ -1,0 +1,249 @@
+"""Work in a process of its own: forked, limited in memory and time, without a network where the kernel allows.
+
+Who can see what: the forked process has the rows and, for first-party protection, the run's key. It inherits
+no open file or socket of the worker, cannot gain privileges, dies with the worker, and in its own network
+namespace it reaches nobody. It runs as the same user as the worker, so it is no sandbox against hostile
+machine code: an owner loads only plugins that its policy names.
+
+The process ends with `os._exit`; its exit status names the refusal code, and nothing else comes back.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import logging
+import os
+import resource
+import select
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, NoReturn
+
+from fedcore.plugin_api.models import TrainingDiverged
+from fedcore.plugin_api.pipeline import InvalidPipeline
+from fedcore.plugin_api.plugins import InvalidOptions
+from fedcore.plugin_api.readers import UnreadableDataset
+from fedcore.plugin_api.registry import PluginError
+from fedcore.wire.codes import RefusalCode
+from fedcore.wire.encoding import WireError
+
+logger = logging.getLogger(__name__)
+
+HEARTBEAT_SECONDS: Final = 1.0
+GRACE_SECONDS: Final = 2.0
+FIRST_STATUS: Final = 64
+"""Exit statuses from here on count the refusal codes in their order; 0 is success."""
+
+_CODES: Final = tuple(RefusalCode)
+_OPEN_FILES: Final = 512
+_MOST_OPEN_FILES: Final = 65_536
+_CLONE_NEWUSER: Final = 0x10000000
+_CLONE_NEWNET: Final = 0x40000000
+_PR_SET_PDEATHSIG: Final = 1
+_PR_SET_NO_NEW_PRIVS: Final = 38
+_FULL_DISK: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
+_libc: Final = ctypes.CDLL(None, use_errno=True)
+
+
+class WorkFailed(Exception):
+    """The work ended with this refusal code; the detail is in the log of the process that did it."""
+
+    def __init__(self, code: RefusalCode) -> None:
+        super().__init__(code.value)
+        self.code = code
+
+
+class WorkLost(Exception):
+    """The process was killed from outside: the work may be done again."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one piece of work may use: MiB of memory on top of the warmed worker, seconds by clock and of CPU."""
+
+    memory_mb: int
+    seconds: int
+
+
+def run_isolated(
+    work: Callable[[], None], limits: Limits, heartbeat: Callable[[], None] | None = None
+) -> None:
+    """Do `work` in a forked process and wait for it; `heartbeat` is called about once a second meanwhile.
+
+    The calling process must have no other threads that matter to the work (a prefork child, a command).
+    Raises `WorkFailed` with the code that the work ended with, and `WorkLost` when it was killed.
+    """
+    ends, alive = os.pipe()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    parent = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        _be_the_worker(work, limits, alive, parent)
+    os.close(alive)
+    timely = False
+    try:
+        timely = _watch(ends, limits.seconds, heartbeat)
+    finally:
+        os.close(ends)
+        status = _reap(pid, GRACE_SECONDS if timely else 0)
+    _raise_for(status, timely)
+
+
+def refusal_of(error: BaseException) -> RefusalCode:
+    """The code that may leave the host for an error inside the work. Anything unexpected is `step_failed`."""
+    match error:
+        case WireError() | WorkFailed():
+            return error.code
+        case UnreadableDataset():
+            return RefusalCode.DATASET_UNREADABLE
+        case InvalidOptions() | InvalidPipeline():
+            return RefusalCode.INVALID_OPTIONS
+        case PluginError():
+            return RefusalCode.PLUGIN_MISSING
+        case TrainingDiverged():
+            return RefusalCode.NOT_FINITE
+        case MemoryError():
+            return RefusalCode.RESOURCE_LIMIT
+        case RuntimeError() if "can't allocate memory" in str(error):
+            # torch has no class of its own for memory that runs out on the CPU.
+            return RefusalCode.RESOURCE_LIMIT
+        case OSError() if error.errno in _FULL_DISK:
+            return RefusalCode.STORAGE_FAILED
+        case _:
+            return RefusalCode.STEP_FAILED
+
+
+def die_with_parent(parent: int, how: signal.Signals = signal.SIGKILL) -> None:
+    """Have the kernel send this process `how` when the process `parent` ends (Linux; elsewhere nothing)."""
+    if sys.platform == "linux":
+        _libc.prctl(_PR_SET_PDEATHSIG, int(how), 0, 0, 0)
+        if os.getppid() != parent:
+            os.kill(os.getpid(), how)
+
+
+def leave_network() -> bool:
+    """Move this process into a network namespace of its own, without any interface. False where that is denied."""
+    if sys.platform != "linux":
+        return False
+    return any(_libc.unshare(flags) == 0 for flags in (_CLONE_NEWNET, _CLONE_NEWUSER | _CLONE_NEWNET))
+
+
+def _be_the_worker(work: Callable[[], None], limits: Limits, alive: int, parent: int) -> NoReturn:
+    status = FIRST_STATUS + _CODES.index(RefusalCode.INTERNAL)
+    try:
+        die_with_parent(parent)
+        _confine(limits, alive)
+        work()
+        status = 0
+    except BaseException as error:
+        code = refusal_of(error)
+        status = FIRST_STATUS + _CODES.index(code)
+        logger.error("Work ended with %s", code, exc_info=error)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def _confine(limits: Limits, alive: int) -> None:
+    os.setpgid(0, 0)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_DFL)
+    _close_inherited({alive, *_log_files()})
+    if sys.platform == "linux":
+        _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    if not leave_network():
+        logger.warning(
+            "The kernel gives no network namespace of its own: plugins here can reach the network."
+        )
+    _limit(resource.RLIMIT_CORE, 0)
+    _limit(resource.RLIMIT_NOFILE, _OPEN_FILES)
+    _limit(resource.RLIMIT_CPU, limits.seconds, limits.seconds + 5)
+    _limit(resource.RLIMIT_AS, _address_space() + limits.memory_mb * 1024 * 1024)
+
+
+def _close_inherited(keep: set[int]) -> None:
+    """Close everything but the standard streams and `keep`: above all the sockets to the broker."""
+    first = 3
+    for number in sorted(keep):
+        os.closerange(first, number)
+        first = max(first, number + 1)
+    os.closerange(first, min(resource.getrlimit(resource.RLIMIT_NOFILE)[0], _MOST_OPEN_FILES))
+
+
+def _log_files() -> set[int]:
+    loggers = [logging.getLogger(), *(found for found in logging.Logger.manager.loggerDict.values())]
+    handlers = {handler for found in loggers for handler in getattr(found, "handlers", ())}
+    streams = (handler.stream for handler in handlers if isinstance(handler, logging.FileHandler))
+    return {stream.fileno() for stream in streams if stream is not None}
+
+
+def _limit(what: int, amount: int, most: int | None = None) -> None:
+    limits = (amount, amount if most is None else most)
+    hard = resource.getrlimit(what)[1]
+    if hard != resource.RLIM_INFINITY:
+        limits = (min(limits[0], hard), min(limits[1], hard))
+    resource.setrlimit(what, limits)
+
+
+def _address_space() -> int:
+    """Bytes of address space that this process has already: the warmed libraries."""
+    statm = Path("/proc/self/statm")
+    return int(statm.read_text().split()[0]) * resource.getpagesize() if statm.exists() else 0
+
+
+def _watch(ends: int, seconds: float, heartbeat: Callable[[], None] | None) -> bool:
+    """Wait until the process at the other end of the pipe has gone. False when it took longer than `seconds`."""
+    deadline = time.monotonic() + seconds
+    while True:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return False
+        readable, _, _ = select.select([ends], [], [], min(HEARTBEAT_SECONDS, left))
+        if readable:
+            return True
+        if heartbeat is not None:
+            heartbeat()
+
+
+def _reap(pid: int, grace: float) -> int:
+    """The exit status of the process, which is killed with all that it started if it outlives the grace."""
+    deadline = time.monotonic() + grace
+    while True:
+        found, status = os.waitpid(pid, os.WNOHANG)
+        if found or time.monotonic() >= deadline:
+            break
+        time.sleep(0.001)
+    _kill_group(pid)
+    if not found:
+        _, status = os.waitpid(pid, 0)
+    return status
+
+
+def _kill_group(pid: int) -> None:
+    for kill in (os.killpg, os.kill):
+        try:
+            kill(pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            continue  # It has ended, or has not yet made its group.
+
+
+def _raise_for(status: int, timely: bool) -> None:
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        if not timely or number == signal.SIGXCPU:
+            raise WorkFailed(RefusalCode.RESOURCE_LIMIT)
+        raise WorkLost(f"killed by signal {number}")
+    left = os.WEXITSTATUS(status)
+    if left == 0:
+        return
+    place = left - FIRST_STATUS
+    if 0 <= place < len(_CODES):
+        raise WorkFailed(_CODES[place])
+    raise WorkLost(f"exit status {left}")

@@ -1,0 +1,95 @@
+"""Rules on the dataset and on the grant that covers the run: is it this data, this scientist, still, and again?"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from fedcore.owner.facts import Decision
+from fedcore.owner.rules.case import OwnerWork, require
+from fedcore.wire.codes import RefusalCode
+
+
+def dataset_is_current(work: OwnerWork) -> Decision:
+    return require(
+        work.found.version == work.named.version,
+        RefusalCode.DATASET_CHANGED,
+        f"Dataset {work.named.name} is version {work.found.version}, the run names {work.named.version}. Request "
+        "access to the new version, or restore the files.",
+    )
+
+
+def retention_date_has_not_passed(work: OwnerWork) -> Decision:
+    today = datetime.fromtimestamp(work.facts.now, UTC).date()
+    return require(
+        today <= work.offer.retention,
+        RefusalCode.RETENTION_PASSED,
+        f"{work.subject} may be used until {work.offer.retention}, today is {today}. Delete the data, or change "
+        "retention in the policy.",
+    )
+
+
+def request_is_the_one_the_run_names(work: OwnerWork) -> Decision:
+    named = work.facts.spec.grant_of(work.facts.host)
+    return require(
+        work.grant.request.digest == named,
+        RefusalCode.NOT_GRANTED,
+        f"The run names grant {named} for this host, the order carries {work.grant.request.digest}. Send the grant "
+        "that the run names.",
+    )
+
+
+def request_is_signed_by_the_scientist(work: OwnerWork) -> Decision:
+    return require(
+        work.grant.request.signer == work.facts.scientist,
+        RefusalCode.NOT_GRANTED,
+        f"The request is signed by {work.grant.request.signer}, the run by {work.facts.scientist}. A grant is for the "
+        "scientist who asked: request access with the key that signs the run.",
+    )
+
+
+def request_is_for_this_dataset(work: OwnerWork) -> Decision:
+    return require(
+        work.request.dataset == work.named,
+        RefusalCode.NOT_GRANTED,
+        f"The request is for {work.request.dataset.name} {work.request.dataset.version} of "
+        f"{work.request.dataset.host}, the run uses {work.named.name} {work.named.version} of this host. Request "
+        "access to what the run uses.",
+    )
+
+
+def grant_has_not_expired(work: OwnerWork) -> Decision:
+    until = min(work.request.expires_at, work.grant.expires_at)
+    return require(
+        work.facts.now < until,
+        RefusalCode.GRANT_EXPIRED,
+        f"The grant expired at {until}, this host's clock says {work.facts.now}. Request access again.",
+    )
+
+
+def releases_are_left(work: OwnerWork) -> Decision:
+    limit = min(work.request.releases, work.grant.releases, work.offer.releases)
+    return require(
+        work.facts.counted or work.facts.releases_spent < limit,
+        RefusalCode.RELEASES_SPENT,
+        f"The grant covers {limit} runs and {work.facts.releases_spent} are spent. Request access for more, or raise "
+        f"releases in {work.subject}.",
+    )
+
+
+def download_is_allowed(work: OwnerWork) -> Decision:
+    return require(
+        not work.grant.download or (work.request.download and work.offer.download),
+        RefusalCode.DOWNLOAD_NOT_ALLOWED,
+        f"The grant lets the scientist download rows, and {work.subject} or the request does not. Grant without "
+        "download, or set download = true in the policy; what is handed over cannot be called back.",
+    )
+
+
+def enough_rows_take_part(work: OwnerWork) -> Decision:
+    rows = min(work.found.rows, work.facts.spec.first_rows or work.found.rows)
+    return require(
+        rows >= work.offer.minimum_rows,
+        RefusalCode.TOO_FEW_ROWS,
+        f"The run uses {rows} rows, {work.subject} has minimum_rows {work.offer.minimum_rows}. Use more rows, or lower "
+        "it in the policy.",
+    )

@@ -1,0 +1,103 @@
+"""Rules on what is done with the data: by policy and granted request, and by what the backend shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fedcore.owner.facts import Decision, Refused
+from fedcore.owner.rules.case import OwnerWork, listed, require
+from fedcore.plugin_api.backends import Leak
+from fedcore.wire.codes import RefusalCode
+from fedcore.wire.spec import Protocol
+
+
+def purpose_is_allowed(work: OwnerWork) -> Decision:
+    asked, code = work.facts.spec.purpose, RefusalCode.PURPOSE_NOT_ALLOWED
+    return _in_policy_and_request(work, "purpose", asked, work.offer.purposes, (work.request.purpose,), code)
+
+
+def protocol_is_allowed(work: OwnerWork) -> Decision:
+    asked, code = work.facts.spec.protocol, RefusalCode.PROTOCOL_NOT_ALLOWED
+    return _in_policy_and_request(work, "protocol", asked, work.offer.protocols, work.request.protocols, code)
+
+
+def backend_is_allowed(work: OwnerWork) -> Decision:
+    asked, code = work.facts.spec.backend.name, RefusalCode.BACKEND_NOT_ALLOWED
+    return _in_policy_and_request(work, "backend", asked, work.offer.backends, work.request.backends, code)
+
+
+def model_is_allowed(work: OwnerWork) -> Decision:
+    asked, code = work.facts.spec.model.name, RefusalCode.MODEL_NOT_ALLOWED
+    return _in_policy_and_request(work, "model", asked, work.offer.models, work.request.models, code)
+
+
+def pipeline_is_granted(work: OwnerWork) -> Decision:
+    asked = work.facts.spec.pipeline.digest
+    return require(
+        asked in {pipeline.digest for pipeline in work.request.pipelines},
+        RefusalCode.PIPELINE_NOT_GRANTED,
+        f"The granted request covers no pipeline {asked}. Request access for this pipeline, step by step the same.",
+    )
+
+
+def plaintext_goes_to_the_reference_host_only(work: OwnerWork) -> Decision:
+    shows_plaintext = Leak.PLAINTEXT in work.plugins.backend.leakage
+    return require(
+        not shows_plaintext or work.facts.spec.protocol in {Protocol.LOCAL, Protocol.REFERENCE},
+        RefusalCode.BACKEND_NOT_ALLOWED,
+        f"Backend {work.facts.spec.backend.name} shows plaintext, and protocol {work.facts.spec.protocol} would hand "
+        "it to the coordinator. Choose a backend that protects, or protocol local or reference.",
+    )
+
+
+def reference_host_is_trusted(work: OwnerWork) -> Decision:
+    spec = work.facts.spec
+    peer = None if spec.reference_host is None else work.policy.peer(spec.reference_host)
+    return require(
+        spec.protocol is not Protocol.REFERENCE
+        or (peer is not None and peer.reference and spec.reference_host not in spec.hosts),
+        RefusalCode.REFERENCE_NOT_TRUSTED,
+        f"Reference host {spec.reference_host} must be a [[peers]] entry with reference = true and bring no data to "
+        "the run itself. Pin it so, or run under another protocol.",
+    )
+
+
+def character_steps_are_named(work: OwnerWork) -> Decision:
+    unnamed = [step for step in work.plugins.character_steps if step not in work.offer.character_steps]
+    return require(
+        not work.plugins.backend.renames_only or not unnamed,
+        RefusalCode.STEP_NOT_ALLOWED,
+        f"Backend {work.facts.spec.backend.name} only renames tokens, and the steps {listed(unnamed)} make tokens of "
+        f"characters, which renaming hardly hides. Name them in character_steps of {work.subject}, or use words.",
+    )
+
+
+def privacy_limit_is_kept(work: OwnerWork) -> Decision:
+    limits = [limit for limit in (work.request.privacy.epsilon_micro, work.offer.epsilon) if limit != "none"]
+    return require(
+        not limits or work.facts.spec.privacy.epsilon_micro != "none",
+        RefusalCode.EPSILON_NOT_ALLOWED,
+        f"The request or {work.subject} sets an epsilon, and the run promises none. Submit a run with an epsilon.",
+    )
+
+
+def _in_policy_and_request(
+    case: OwnerWork,
+    noun: str,
+    asked: str,
+    allowed: Sequence[str],
+    requested: Sequence[str],
+    code: RefusalCode,
+) -> Decision:
+    if asked not in allowed:
+        return Refused(
+            code,
+            f"{case.subject} allows the {noun}s {listed(allowed)}, and the run's is {asked!r}. Add it to {noun}s in "
+            "the policy, or submit a run with another.",
+        )
+    return require(
+        asked in requested,
+        code,
+        f"The granted request covers the {noun}s {listed(requested)}, and the run's is {asked!r}. Request access "
+        "for it.",
+    )

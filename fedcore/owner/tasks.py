@@ -1,0 +1,47 @@
+"""One task of an order: claimed in the spool, computed in a forked process, and its end noted in the spool."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+
+from fedcore.owner.home import Home
+from fedcore.owner.isolation import Limits, WorkFailed, WorkLost, run_isolated
+from fedcore.owner.spool import OrderSpool
+from fedcore.owner.work import carry_out
+
+logger = logging.getLogger(__name__)
+
+
+def compute_task(home: Home, kind: str, order_id: str, shard: int) -> None:
+    """Do one task of an order that the agent has put into the spool of this home.
+
+    A task that is finished, that another process is at, or whose order is over, is left alone: messages may come
+    twice or late.
+    """
+    spool = OrderSpool(home.spool_directory(order_id))
+    work = spool.work()
+    if work is None or work.kind != kind or not 0 <= shard < work.tasks or not spool.claim(shard):
+        logger.info("Nothing to do for task %s %s/%s.", kind, order_id, shard)
+        return
+    limits = Limits(work.memory_mb, work.seconds)
+    try:
+        run_isolated(partial(carry_out, spool, work, shard), limits, partial(spool.touch, shard))
+    except WorkFailed as error:
+        spool.refuse(shard, error.code)
+    except WorkLost as error:
+        logger.error("Task %s %s/%s: the process was lost (%s).", kind, order_id, shard, error)
+        spool.lose(shard)
+
+
+class InlineBell:
+    """Computes each task at once, in a forked process: for tests, and hosts without a broker."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+
+    def ring(self, kind: str, order_id: str, shard: int) -> None:
+        compute_task(self._home, kind, order_id, shard)
+
+    def busy(self) -> bool:
+        return False

@@ -1,0 +1,72 @@
+"""The `owner.toml` that `fedcore-owner init` writes: every setting explained, and nothing allowed yet."""
+
+from __future__ import annotations
+
+import json
+from typing import Final
+
+UNKNOWN: Final = "?"
+"""Stands where a person must fill something in; as no key has this form, the file is no policy until then."""
+
+_TEMPLATE: Final = """\
+# The policy and settings of this owner host. What is not written here is not allowed. `fedcore-owner check`
+# explains every line and finds every mistake; while there is one, nothing runs.
+
+organisation = {organisation}          # who owns the data of this host
+
+[coordinator]                          # the one site that this host takes orders from
+url = {url}
+key = {key}                            # its public key, as its operator shows it; compare fingerprints
+organisation = {operator}              # who operates it; it must own no data of the runs
+
+# A scientist whose runs are considered. The key comes from the scientist, not from the coordinator.
+# [[scientists]]
+# name = "sam"
+# key = "43 characters"
+# organisation = "university"
+
+# Another owner's host that may take part. Its card is what `fedcore-owner card` prints there.
+# [[peers]]
+# name = "south"
+# card = "fedcore-host:…:…"
+# organisation = "south-bank"
+# reference = false                    # true: this host may receive your plaintext, for baselines
+
+[[plugins]]                            # an installed package whose plugins may run here; version and digest
+distribution = "fedcore"               # (SHA-256 of its files) narrow it
+
+# A dataset that is offered, and all that may be done with it.
+# [datasets.access-2026]
+# title = "Access logs of 2026"
+# description = "Requests to our public site."
+# reader = "labelled_lines"
+# reader_options = {{}}
+# files = [{{path = "good.txt", label = "benign"}}, {{path = "bad.txt", label = "attack"}}]
+# purposes = ["security-research"]
+# protocols = ["local", "pooled"]      # "reference" too, to send plaintext to a peer with reference = true
+# backends = ["plaintext", "keyed_tokens"]   # plaintext stays here (local) or goes to the reference host
+# models = ["linear", "mlp"]
+# character_steps = []                 # "char_ngrams" only with care: renaming hardly hides pieces of words
+# epsilon = "none"                     # a number: runs that promise no epsilon are refused
+# minimum_owners = 2                   # organisations that must bring data to a run, this one included
+# minimum_rows = 100                   # rows that must stand behind everything that leaves
+# releases = 50                        # runs that one grant may cover
+# round_rows_to = 100                  # row counts that leave are rounded down to a multiple of this
+# download = false                     # true: pseudonymised rows may be handed out, and never called back
+# retention = 2027-12-31               # the last day on which the data may be used
+
+[reference]
+serves = false                         # true: train baselines on plaintext that pinned owners send here
+
+[worker]
+processes = 2                          # worker processes
+shard_bytes = 4194304                  # bytes of a file that one task reads
+memory_mb = 4096                       # MiB of memory that one task may use
+seconds = 3600                         # seconds that one task may take
+"""
+
+
+def template(organisation: str, url: str, key: str, operator: str) -> str:
+    """The commented file. Raises nothing: what is wrong in it, `parse_config` says."""
+    values = {"organisation": organisation, "url": url, "key": key, "operator": operator}
+    return _TEMPLATE.format(**{name: json.dumps(value) for name, value in values.items()})

@@ -1,0 +1,172 @@
+"""`fedcore-owner` as Olga uses it: set up, check, and a status that scripts can trust."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from fedcore.owner.cli import app
+from fedcore.owner.home import Home
+from fedcore.owner.journal import EntryKind, Journal
+from fedcore.wire.keys import HostCard
+
+from .test_config import COORDINATOR, SAM
+from .test_journal import altered
+
+Call = Callable[..., Result]
+DATASET = """
+[datasets.access-2026]
+title = "Access logs"
+reader = "labelled_lines"
+files = [{path = "good.txt", label = "benign"}, {path = "bad.txt", label = "attack"}]
+purposes = ["security-research"]
+protocols = ["local", "pooled"]
+backends = ["plaintext", "keyed_tokens"]
+models = ["linear"]
+character_steps = ["char_ngrams"]
+releases = 50
+download = true
+retention = 2027-12-31
+"""
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path / "north")
+
+
+@pytest.fixture
+def call(home: Home) -> Call:
+    def run(*arguments: str) -> Result:
+        return CliRunner().invoke(app, [*arguments, "--home", str(home.path)], env={"COLUMNS": "400"})
+
+    return run
+
+
+@pytest.fixture
+def ready(home: Home, call: Call) -> Home:
+    """A home whose owner.toml is filled in and offers one dataset."""
+    call(
+        "init",
+        *("--organisation", "north-hospital", "--coordinator", "https://fedcore.example.org"),
+        *("--coordinator-key", COORDINATOR, "--operator", "cloud-house"),
+    )
+    (home.path / "good.txt").write_bytes(b"GET /\n" * 300)
+    (home.path / "bad.txt").write_bytes(b"GET /?q=<script>\n" * 100)
+    append(home, DATASET)
+    return home
+
+
+def append(home: Home, text: str) -> None:
+    home.config_path.write_text(home.config_path.read_text() + text)
+
+
+def test_init_makes_keys_and_a_commented_policy_and_prints_the_card(home: Home, call: Call) -> None:
+    result = call("init")
+    assert result.exit_code == 0, result.output
+    card = HostCard.parse(result.stdout.splitlines()[0])
+    assert card == home.card
+    assert f"fingerprint: {card.fingerprint}" in result.stdout
+    assert stat.S_IMODE(home.path.stat().st_mode) == 0o700
+    assert {path.name for path in home.keys.iterdir()} == {"signing.key", "sealing.key", "split.key"}
+    assert "# [datasets.access-2026]" in home.config_path.read_text()
+
+
+def test_a_second_init_changes_neither_keys_nor_policy(home: Home, call: Call) -> None:
+    first = call("init")
+    append(home, "# mine\n")
+    second = call("init", "--organisation", "other")
+    assert second.stdout.splitlines()[0] == first.stdout.splitlines()[0]
+    assert home.config_path.read_text().endswith("# mine\n")
+    assert "exists and stays as it is" in second.stdout
+
+
+def test_card_prints_the_card_again(home: Home, call: Call) -> None:
+    assert call("init").stdout.splitlines()[:2] == call("card").stdout.splitlines()
+
+
+def test_a_fresh_policy_is_none_until_it_is_filled_in(call: Call) -> None:
+    call("init")
+    for command in ("check", "run"):
+        result = call(command)
+        assert result.exit_code == 1
+        assert "[coordinator] key: A public key has 43 characters" in result.stderr
+        assert "nothing runs until they are corrected" in result.stderr
+
+
+def test_check_explains_every_line_and_what_it_allows(ready: Home, call: Call) -> None:
+    result = call("check")
+    assert result.exit_code == 0, result.stderr
+    assert "how many runs one grant may cover at most" in result.stdout
+    assert (
+        "allows backend keyed_tokens, which pseudonymises (it encrypts nothing) and shows:" in result.stdout
+    )
+    assert "close to a substitution cipher" in result.stdout
+    assert "what was handed over cannot be called back" in result.stdout
+    assert "No mistakes were found." in result.stdout
+
+
+def test_check_tells_every_mistake_beyond_the_form_at_once(ready: Home, call: Call) -> None:
+    text = ready.config_path.read_text().replace('"linear"', '"linaer"').replace("bad.txt", "gone.txt")
+    ready.config_path.write_text(text)
+    append(ready, f'\n[[peers]]\nname = "me"\ncard = "{ready.card}"\norganisation = "north-hospital"\n')
+    with Journal(ready.journal_path) as journal:
+        journal.append(EntryKind.EVENT, {"started": True})
+    altered(ready.journal_path, "UPDATE entries SET content = '{}'")
+    result = call("check")
+    assert result.exit_code == 1
+    assert "[[peers]]: one entry is this host itself" in result.stderr
+    assert "[datasets.access-2026] models: there is no models plugin 'linaer' here" in result.stderr
+    assert "gone.txt" in result.stderr
+    assert "journal: Journal entry 1" in result.stderr
+
+
+def test_check_tells_of_a_package_that_is_not_installed(ready: Home, call: Call) -> None:
+    append(ready, '\n[[plugins]]\ndistribution = "fedcore-nowhere"\n')
+    result = call("check")
+    assert result.exit_code == 1
+    assert "fedcore-nowhere" in result.stderr
+
+
+def test_check_shows_no_secret(ready: Home, call: Call) -> None:
+    append(ready, f'\n[[scientists]]\nname = "sam"\nkey = "{SAM}"\norganisation = "university"\n')
+    result = call("check")
+    for path in ready.keys.iterdir():
+        assert path.read_bytes().hex() not in result.output
+        assert path.read_bytes() not in result.output.encode()
+
+
+@pytest.mark.parametrize(
+    "command", [("check",), ("card",), ("run",), ("predict", "--run", "a", "access.log")]
+)
+def test_without_a_home_every_command_says_how_to_make_one(call: Call, command: tuple[str, ...]) -> None:
+    result = call(*command)
+    assert result.exit_code == 1
+    assert "Run `fedcore-owner init`" in result.stderr
+
+
+def test_a_home_that_others_may_enter_is_refused(ready: Home, call: Call) -> None:
+    ready.path.chmod(0o755)
+    for command in ("check", "card", "run", "init"):
+        result = call(command)
+        assert result.exit_code == 1
+        assert "chmod 700" in result.stderr
+
+
+def test_run_and_predict_pass_what_was_asked_to_the_host(
+    ready: Home, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fedcore.owner import prediction, service
+
+    asked: list[tuple[object, ...]] = []
+    monkeypatch.setattr(service, "run", lambda home: asked.append((home.path,)))
+    monkeypatch.setattr(
+        prediction, "predict", lambda home, run, path, out: asked.append((home.path, run, path, out))
+    )
+    assert call("run").exit_code == 0
+    assert call("predict", "--run", "a1b2", "access.log", "--out", "scores.csv").exit_code == 0
+    assert asked == [(ready.path,), (ready.path, "a1b2", Path("access.log"), Path("scores.csv"))]
