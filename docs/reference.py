@@ -45,7 +45,11 @@ def hooks_page() -> str:
     parts = ["# Hooks", "Everything that a plugin package can add, in `fedcore.plugin_api.hookspecs`."]
     for name, function in vars(hookspecs).items():
         if name.startswith("fedcore_"):
-            parts += [f"## `{name}`", f"```python\ndef {name}{inspect.signature(function)}\n```", _text(function)]
+            parts += [
+                f"## `{name}`",
+                f"```python\ndef {name}{inspect.signature(function)}\n```",
+                _text(function),
+            ]
     return _joined(parts)
 
 
@@ -133,7 +137,9 @@ def _plugin(plugin: type[Any]) -> Iterator[str]:
 def _fields_table(model: type[BaseModel]) -> str:
     rows = ["| option | default | what |", "|---|---|---|"]
     for name, field in model.model_fields.items():
-        default = "required" if field.is_required() else f"`{_shown(field.get_default(call_default_factory=True))}`"
+        default = (
+            "required" if field.is_required() else f"`{_shown(field.get_default(call_default_factory=True))}`"
+        )
         rows.append(f"| `{name}` | {default} | {_cell(field.description)} |")
     return "\n".join(rows)
 

@@ -32,18 +32,18 @@ def warm(home: Home) -> None:
     except PluginError:
         logger.exception("The plugins that the policy names cannot be loaded")
         return
-    _warm_torch()
-    for group in GROUPS:
-        for name in registry.names(group):
-            _warm_plugin(registry, group, name)
+    warm_plugins(registry)
     logger.info("Warmed in %.1f s.", time.perf_counter() - started)
 
 
-def _warm_torch() -> None:
+def warm_plugins(registry: Registry) -> None:
+    """Warm every plugin of a registry, and torch, in this process."""
     import torch
 
     torch.set_num_threads(1)
-    torch.set_num_interop_threads(1)
+    for group in GROUPS:
+        for name in registry.names(group):
+            _warm_plugin(registry, group, name)
 
 
 def _warm_plugin(registry: Registry, group: str, name: str) -> None:

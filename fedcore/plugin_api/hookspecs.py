@@ -7,7 +7,7 @@ under the entry-point group `fedcore.plugins`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
@@ -46,27 +46,27 @@ class Verdict:
 
 
 @hookspec
-def fedcore_encryption_backends() -> list[type[EncryptionBackend]]:
+def fedcore_encryption_backends() -> list[type[EncryptionBackend[Any]]]:
     """Register classes that follow `EncryptionBackend`."""
 
 
 @hookspec
-def fedcore_preprocessing_steps() -> list[type[PreprocessingStep]]:
+def fedcore_preprocessing_steps() -> list[type[PreprocessingStep[Any]]]:
     """Register classes that follow `PreprocessingStep`."""
 
 
 @hookspec
-def fedcore_model_types() -> list[type[ModelType]]:
+def fedcore_model_types() -> list[type[ModelType[Any]]]:
     """Register classes that follow `ModelType`."""
 
 
 @hookspec
-def fedcore_aggregators() -> list[type[Aggregator]]:
+def fedcore_aggregators() -> list[type[Aggregator[Any]]]:
     """Register classes that follow `Aggregator`."""
 
 
 @hookspec
-def fedcore_dataset_readers() -> list[type[DatasetReader]]:
+def fedcore_dataset_readers() -> list[type[DatasetReader[Any]]]:
     """Register classes that follow `DatasetReader`."""
 
 

@@ -152,12 +152,12 @@ def _build_step(
     registry: Registry, choice: PluginChoice, backend: PluginChoice, key: bytes | None
 ) -> PreprocessingStep[Any]:
     if choice.name != PROTECT:
-        return registry.of_type(PreprocessingStep, choice.name)(choice.options)
+        return registry.of_type(PreprocessingStep, choice.name)(choice.options)  # type: ignore[type-abstract]
     if choice.options:
         raise InvalidOptions(
             PROTECT, {name: "options of the backend stand in `backend`" for name in choice.options}
         )
-    return Protect(registry.of_type(TokenBackend, backend.name)(backend.options), key)
+    return Protect(registry.of_type(TokenBackend, backend.name)(backend.options), key)  # type: ignore[type-abstract]
 
 
 def _check_kinds(steps: Sequence[PreprocessingStep[Any]]) -> None:

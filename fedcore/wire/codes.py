@@ -52,6 +52,7 @@ class RefusalCode(StrEnum):
     STATE_MISMATCH = "state_mismatch"
     ARTEFACT_INVALID = "artefact_invalid"
     NOT_FINITE = "not_finite"
+    RELEASE_REFUSED = "release_refused"
     RESOURCE_LIMIT = "resource_limit"
     WORKER_LOST = "worker_lost"
     STORAGE_FAILED = "storage_failed"
@@ -107,6 +108,7 @@ EXPLANATIONS: dict[RefusalCode, str] = {
     RefusalCode.STATE_MISMATCH: "The owners do not hold the same fitted state. Nothing was released.",
     RefusalCode.ARTEFACT_INVALID: "An artefact does not have the digest, seal or form that it should have.",
     RefusalCode.NOT_FINITE: "A value is NaN or infinite. Lower the learning rate, or look at the data.",
+    RefusalCode.RELEASE_REFUSED: "A check that the owner has added refused to let the result leave.",
     RefusalCode.RESOURCE_LIMIT: "The work exceeded the host's memory or time limit.",
     RefusalCode.WORKER_LOST: "The owner's workers ended three times during this work. See the host's log.",
     RefusalCode.STORAGE_FAILED: "The host could not write to its disk, so nothing was released.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,41 +11,16 @@ from fedcore.owner.prediction import predict
 from fedcore.owner.run_folder import RunFolder
 from fedcore.plugin_api.evaluation import from_evaluated, metrics_of
 from fedcore.wire.orders import Phase
-from fedcore.wire.reports import Closed, Evaluated, Prepared, Report, Status
-from fedcore.wire.signing import Signed
+from fedcore.wire.reports import Closed, Evaluated, Prepared
 from fedcore.wire.spec import Protocol
 
-from tests.owner.cast import Cast, Plan
+from tests.owner.cast import Cast
+from tests.owner.playing import agree, do
 
 
 @pytest.fixture
-def cast(tmp_path: Path) -> Cast:
+def cast(tmp_path: Path, warmed: None) -> Cast:
     return Cast(tmp_path).settle_in(["north", "south"])
-
-
-@pytest.fixture
-def agents(cast: Cast) -> Iterator[list[Agent]]:
-    agents = [owner.agent() for owner in cast.everyone]
-    yield agents
-    for agent in agents:
-        agent.close()
-
-
-def do(plan: Plan, agents: list[Agent], phase: Phase, **content: object) -> list[Report]:
-    """Have every owner do a phase, one after the other."""
-    orders: list[Signed] = plan.orders(phase, **content)
-    for agent, order in zip(agents, orders, strict=False):
-        agent.handle(order)
-    reports = [plan.cast.coordinator.report_on(order) for order in orders]
-    assert [(report.status, report.code) for report in reports] == [(Status.DONE, None)] * len(reports)
-    return reports
-
-
-def agree(plan: Plan, agents: list[Agent]) -> None:
-    do(plan, agents, Phase.CHECK)
-    do(plan, agents, Phase.OFFER)
-    do(plan, agents, Phase.SHARE, evidence=plan.said(Phase.OFFER))
-    do(plan, agents, Phase.CONFIRM, evidence=plan.said(Phase.OFFER) + plan.said(Phase.SHARE))
 
 
 def test_two_owners_train_one_model_on_pseudonymised_rows_and_use_it(

@@ -1,0 +1,1 @@
+"""Examples: what people and plugin authors write. Nothing in fedcore imports them."""

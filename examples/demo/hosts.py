@@ -1,0 +1,97 @@
+"""The owners' hosts and the reference host: `fedcore-owner init`, a policy in `owner.toml`, `fedcore-owner run`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from examples.demo.coordinator import Coordinator
+from examples.demo.data import Offer
+from examples.demo.errors import DemoError
+from examples.demo.organisations import CLOUD_HOUSE, PURPOSE, UNIVERSITY, Cast, Organisation, as_toml
+from examples.demo.processes import Process, Processes, program
+
+DATASET: Final = "access-log"
+_CARD: Final = re.compile(r"fedcore-host:[\w-]{43}:[\w-]{43}")
+
+
+def init_host(host: Organisation, processes: Processes) -> str:
+    """Make a host's directory and keys; returns its card."""
+    command = [program("fedcore-owner"), "init", "--home", str(host.home)]
+    output = processes.run(
+        "fedcore-owner init", host.name, command, host.environment(), host.log / "init.log"
+    )
+    found = _CARD.search(output)
+    if found is None:
+        raise DemoError(f"`fedcore-owner init` of {host.name} printed no host card.", f"It printed: {output}")
+    return found.group()
+
+
+def start_host(host: Organisation, processes: Processes) -> Process:
+    """Start a host's agent, worker and broker."""
+    command = [program("fedcore-owner"), "run", "--home", str(host.home)]
+    return processes.start("fedcore-owner run", host.name, command, host.environment(), host.log / "host.log")
+
+
+def predict(host: Organisation, run: str, log: Path, processes: Processes, *more: str) -> str:
+    """Score lines of a log at the host with the model and the key that it has kept; returns what was printed."""
+    command = [program("fedcore-owner"), "predict", "--home", str(host.home), "--run", run, *more, str(log)]
+    output = host.log / "predict.log"
+    return processes.run("fedcore-owner predict", host.name, command, host.environment(), output)
+
+
+def owner_toml(
+    host: Organisation,
+    cast: Cast,
+    coordinator: Coordinator,
+    cards: Mapping[str, str],
+    scientist: str,
+    offer: Offer | None,
+) -> str:
+    """A host's policy. The reference host has no `offer`: it serves, and owns no data."""
+    lines = [
+        f"organisation = {as_toml(host.name)}",
+        *_section("[coordinator]", url=coordinator.url, key=coordinator.key, organisation=CLOUD_HOUSE),
+        *_section("[[scientists]]", name="sam", key=scientist, organisation=UNIVERSITY),
+    ]
+    for peer in cast.hosts:
+        if peer is not host:
+            values = {"name": peer.name, "card": cards[peer.name], "organisation": peer.name}
+            lines += _section("[[peers]]", **values, reference=peer is cast.reference)
+    lines += _section("[[plugins]]", distribution="fedcore")
+    if offer is None:
+        lines += _section("[reference]", serves=True)
+    else:
+        lines += _section(f"[datasets.{DATASET}]", **_policy(host, offer))
+        lines.append(f"retention = {(datetime.now(UTC) + timedelta(days=365)).date().isoformat()}")
+    lines += _section("[worker]", processes=1 if offer is None else 2)
+    return "\n".join(lines) + "\n"
+
+
+def _policy(host: Organisation, offer: Offer) -> dict[str, object]:
+    files = [
+        {"path": str(host.directory / name)} | ({} if label is None else {"label": label})
+        for name, label in offer.files.items()
+    ]
+    return {
+        "title": offer.title,
+        "description": offer.description,
+        "reader": offer.reader,
+        "reader_options": offer.reader_options,
+        "files": files,
+        "purposes": [PURPOSE],
+        "protocols": ["local", "reference", "pooled"],
+        "backends": ["plaintext", "keyed_tokens"],
+        "models": ["linear", "mlp"],
+        "character_steps": ["char_ngrams"],
+        "minimum_owners": 2,
+        "releases": 50,
+        "download": True,
+    }
+
+
+def _section(heading: str, /, **values: object) -> list[str]:
+    return ["", heading, *(f"{key} = {as_toml(value)}" for key, value in values.items())]

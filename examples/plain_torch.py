@@ -1,0 +1,31 @@
+"""Train a detector of malicious requests with a training loop of one's own: python SCRIPT FILE."""
+
+import sys
+from pathlib import Path
+
+import torch
+from sklearn.feature_extraction.text import HashingVectorizer
+from torch.utils.data import DataLoader, TensorDataset
+
+labels, requests = zip(*(line.split("\t", 1) for line in Path(sys.argv[1]).open()), strict=True)
+counts = HashingVectorizer(analyzer="char", ngram_range=(1, 3), n_features=4096).transform(requests)
+dataset = TensorDataset(
+    torch.tensor(counts.toarray()).float(), torch.tensor([k == "attack" for k in labels]) + 0
+)
+
+torch.manual_seed(0)
+network = torch.nn.Sequential(torch.nn.Linear(4096, 32), torch.nn.ReLU(), torch.nn.Linear(32, 2))
+optimiser = torch.optim.Adam(network.parameters(), lr=0.005)
+loss_function = torch.nn.CrossEntropyLoss()
+
+for epoch in range(5):
+    total, right = 0.0, 0
+    for rows, labels in DataLoader(dataset, batch_size=128, shuffle=True):
+        scores = network(rows)
+        loss = loss_function(scores, labels)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        total += loss.item() * len(labels)
+        right += int((scores.argmax(1) == labels).sum())
+    print(f"epoch {epoch + 1}: loss {total / len(dataset):.4f}, accuracy {right / len(dataset):.4f}")

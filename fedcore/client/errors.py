@@ -1,0 +1,45 @@
+"""The client's errors.
+
+FedcoreError
+├── Unreachable      the coordinator did not answer
+├── NotLoggedIn      there is no token, or it has expired
+├── Refused          the coordinator or an owner refused; `code` and `problems` say what
+└── RunFailed        a run ended without a model; `code`, and the owner host where one is to blame
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class FedcoreError(Exception):
+    """Base class of all errors of the client. The text says rule, subject and fix."""
+
+
+class Unreachable(FedcoreError):
+    """The coordinator did not answer, or answered with something that is no fedcore answer."""
+
+
+class NotLoggedIn(FedcoreError):
+    """The request needs a token that is missing, expired or revoked."""
+
+
+class Refused(FedcoreError):
+    """A refusal. `code` is machine-readable; `problems` has one sentence for each mistake."""
+
+    def __init__(self, code: str, detail: str, problems: Sequence[str] = ()) -> None:
+        self.code = code
+        self.detail = detail
+        self.problems = list(problems)
+        listed = "".join(f"\n  - {problem}" for problem in self.problems)
+        super().__init__(f"{detail} [{code}]{listed}")
+
+
+class RunFailed(FedcoreError):
+    """A run that ended as failed, cancelled or expired. `code` says why."""
+
+    def __init__(self, run: str, state: str, code: str, detail: str) -> None:
+        self.run = run
+        self.state = state
+        self.code = code
+        super().__init__(f"Run {run[:12]} {state}: {detail} [{code}]")

@@ -1,0 +1,28 @@
+"""A run's progress in a terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from fedcore.client.session import Session
+
+
+def follow(session: Session, run: str, title: str, console: Console | None = None) -> dict[str, Any]:
+    """Show a progress bar until the run has finished; returns the run. Raises `RunFailed`."""
+    columns = (
+        TextColumn("[bold]{task.description}"),
+        BarColumn(bar_width=28),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[state]}"),
+    )
+    with Progress(*columns, console=console) as progress:
+        bar = progress.add_task(title, total=1.0, state="submitted")
+        for event in session.events(run):
+            progress.update(bar, completed=event.progress, state=event.text or event.state)
+        found = session.wait(run)
+        progress.update(bar, completed=1.0, state=found["state"])
+    return found

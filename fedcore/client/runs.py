@@ -1,0 +1,97 @@
+"""Run plans: what a scientist decides about a run, before datasets and grants make it a run spec."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from fedcore.wire.spec import DatasetVersion, Pipeline, PluginChoice, Privacy, Protocol, RunSpec, Training
+
+PLAINTEXT = PluginChoice(name="plaintext")
+KEYED_TOKENS = PluginChoice(name="keyed_tokens")
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """One training: pipeline, protocol, protection, model, and how it is trained.
+
+    `minutes` is how long the run may take before it is given up.
+    """
+
+    title: str
+    purpose: str
+    pipeline: Pipeline
+    protocol: Protocol = Protocol.POOLED
+    backend: PluginChoice = KEYED_TOKENS
+    model: PluginChoice = field(default_factory=lambda: PluginChoice(name="linear"))
+    training: Training = field(default_factory=Training)
+    privacy: Privacy = field(default_factory=Privacy)
+    minimum_owners: int = 1
+    first_rows: int | None = None
+    reference_host: str | None = None
+    minutes: int = 60
+
+    def as_local(self) -> RunPlan:
+        """The same training by each owner alone."""
+        return replace(
+            self, protocol=Protocol.LOCAL, backend=PLAINTEXT, minimum_owners=1, reference_host=None
+        )
+
+    def as_reference(self, host: str) -> RunPlan:
+        """The same training on plaintext, at the reference host with this signing key."""
+        return replace(self, protocol=Protocol.REFERENCE, backend=PLAINTEXT, reference_host=host)
+
+    def with_seed(self, seed: int) -> RunPlan:
+        """The same plan with other initial weights and another order of batches."""
+        return replace(self, training=self.training.model_copy(update={"seed": seed}))
+
+    def spec(self, datasets: Sequence[DatasetVersion], grants: Sequence[str], now: int) -> RunSpec:
+        """The run spec of this plan on `datasets`, under `grants` in the same order, submitted `now`."""
+        return RunSpec(
+            title=self.title,
+            purpose=self.purpose,
+            datasets=tuple(datasets),
+            first_rows=self.first_rows,
+            pipeline=self.pipeline,
+            protocol=self.protocol,
+            backend=self.backend,
+            model=self.model,
+            training=self.training,
+            privacy=self.privacy,
+            minimum_owners=self.minimum_owners,
+            reference_host=self.reference_host,
+            grants=tuple(grants),
+            submitted_at=now,
+            deadline=now + 60 * self.minutes,
+            nonce=new_nonce(),
+        )
+
+    @classmethod
+    def from_mapping(cls, values: dict[str, Any]) -> RunPlan:
+        """A plan from plain values, as a TOML or JSON file has them. Raises `ValueError` naming the field."""
+        unknown = set(values) - set(cls.__dataclass_fields__)
+        if unknown:
+            known = ", ".join(cls.__dataclass_fields__)
+            raise ValueError(f"A plan has no field {', '.join(sorted(unknown))}. Its fields are {known}.")
+        parsers: dict[str, Callable[[Any], Any]] = {
+            "pipeline": lambda value: Pipeline.model_validate({"steps": value}, strict=False),
+            "backend": lambda value: PluginChoice.model_validate(value, strict=False),
+            "model": lambda value: PluginChoice.model_validate(value, strict=False),
+            "training": lambda value: Training.model_validate(value, strict=False),
+            "privacy": lambda value: Privacy.model_validate(value, strict=False),
+            "protocol": Protocol,
+        }
+        parsed: dict[str, Any] = {
+            name: parsers[name](value) if name in parsers else value for name, value in values.items()
+        }
+        try:
+            return cls(**parsed)
+        except TypeError as error:
+            raise ValueError(f"The plan is not complete: {error}") from None
+
+
+def new_nonce() -> str:
+    """128 random bits in hexadecimal."""
+    return secrets.token_hex(16)

@@ -1,0 +1,299 @@
+"""A session of one person with one coordinator: token, signing key, catalogue, requests, runs."""
+
+from __future__ import annotations
+
+import base64
+import getpass
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+
+from fedcore.client.errors import NotLoggedIn, RunFailed
+from fedcore.client.runs import RunPlan, new_nonce
+from fedcore.client.transport import Transport
+from fedcore.wire.access import AccessRequest
+from fedcore.wire.keys import HostCard, SigningKey, write_secret
+from fedcore.wire.spec import DatasetVersion
+
+HOME_VARIABLE: Final = "FEDCORE_CLIENT_HOME"
+KEY_PROOF: Final = b"fedcore/key/v1\0"
+FINISHED: Final = "finished"
+END_STATES: Final = frozenset({FINISHED, "failed", "cancelled", "expired"})
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset of the catalogue: what its owner tells about it."""
+
+    host: str
+    host_name: str
+    organisation: str
+    name: str
+    version: str
+    title: str
+    description: str
+    reader: str
+    columns: tuple[str, ...]
+    classes: tuple[str, ...]
+    rows: int
+
+    @property
+    def reference(self) -> DatasetVersion:
+        """How messages name this version of the dataset."""
+        return DatasetVersion(host=self.host, name=self.name, version=self.version)
+
+
+@dataclass(frozen=True)
+class Host:
+    """An owner host, and whether it serves as a reference host."""
+
+    name: str
+    organisation: str
+    card: HostCard
+    is_reference: bool
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened to a run. `progress` is a share from 0 to 1."""
+
+    serial: int
+    at: str
+    state: str
+    text: str
+    progress: float
+
+
+class Session:
+    """What a scientist does at a coordinator. Files of the person (token, key) lie in `home`, mode 0700."""
+
+    def __init__(self, url: str, home: Path, transport: httpx.BaseTransport | None = None) -> None:
+        self.home = home
+        self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._http = Transport(url, self._stored_token(url), transport)
+
+    @classmethod
+    def open(cls, url: str | None = None, home: Path | None = None) -> Session:
+        """The session of this account: `url` defaults to the coordinator that was logged in to last.
+
+        `home` defaults to `$FEDCORE_CLIENT_HOME`, or `~/.fedcore`.
+        """
+        home = home or Path(os.environ.get(HOME_VARIABLE) or Path.home() / ".fedcore")
+        stored = _read_json(home / "session.json")
+        found = url or stored.get("url")
+        if not found:
+            raise NotLoggedIn("No coordinator is known yet. Run `fedcore login URL`.")
+        return cls(found, home)
+
+    # -- the person
+
+    def log_in(self, username: str, password: str | None = None) -> None:
+        """Fetch a token and keep it; make the person's signing key on first use and register it.
+
+        Raises `NotLoggedIn` for a wrong name or password.
+        """
+        secret = password if password is not None else getpass.getpass(f"Password of {username}: ")
+        self._http.token = None
+        answer = self._http.post("/api/login", {"username": username, "password": secret})
+        self._http.token = answer["token"]
+        self._store(username)
+        self.register_key(username)
+
+    def log_out(self) -> None:
+        """Revoke the token at the coordinator and forget it here."""
+        self._http.post("/api/logout")
+        (self.home / "session.json").unlink(missing_ok=True)
+        self._http.token = None
+
+    def me(self) -> dict[str, Any]:
+        """The person who is logged in: username, organisation, roles."""
+        found: dict[str, Any] = self._http.get("/api/me")
+        return found
+
+    @property
+    def key(self) -> SigningKey:
+        """The person's signing key, made on first use in `home`."""
+        return SigningKey.load_or_create(self.home / "signing.key")
+
+    def register_key(self, username: str) -> None:
+        """Tell the coordinator the public key, with a proof that this person holds the private one."""
+        registered = {item["public_key"] for item in self._http.get("/api/keys")}
+        if self.key.public not in registered:
+            proof = base64.b64encode(self.key.sign(KEY_PROOF + username.encode())).decode("ascii")
+            self._http.post("/api/keys", {"public_key": self.key.public, "signature": proof})
+
+    # -- the catalogue
+
+    def datasets(self, search: str | None = None) -> list[Dataset]:
+        """The datasets that owners offer now."""
+        fields = Dataset.__dataclass_fields__
+        found = []
+        for item in self._http.get("/api/datasets", search=search):
+            values = {name: item[name] for name in fields}
+            found.append(
+                Dataset(**values | {"columns": tuple(item["columns"]), "classes": tuple(item["classes"])})
+            )
+        return found
+
+    def hosts(self) -> list[Host]:
+        """The owner hosts, reference hosts among them."""
+        return [
+            Host(item["name"], item["organisation"], HostCard.parse(item["card"]), item["is_reference"])
+            for item in self._http.get("/api/hosts")
+        ]
+
+    def plugins(self) -> dict[str, Any]:
+        """The coordinator's plugins: options as JSON schemas, leakage and trust of backends in plain words."""
+        found: dict[str, Any] = self._http.get("/api/plugins")
+        return found
+
+    # -- access
+
+    def request_access(self, dataset: Dataset, plans: Sequence[RunPlan], **terms: Any) -> str:
+        """Ask the owner of `dataset` for leave to run `plans`; returns the digest that names the request.
+
+        `terms`: `purpose`, `reason`, `releases` (default: one for each plan), `days` (default 30),
+        `minimum_owners`, `download`. Raises `Refused` with every mistake.
+        """
+        request = access_request(dataset, plans, self.me()["organisation"], **terms)
+        signed = request.signed_by(self.key)
+        self._http.post_text("/api/requests", signed.encode())
+        return signed.digest
+
+    def requests(self) -> list[dict[str, Any]]:
+        """The requests that this person may see, newest first, with their states."""
+        found: list[dict[str, Any]] = self._http.get("/api/requests")
+        return found
+
+    def request(self, digest: str) -> dict[str, Any]:
+        found: dict[str, Any] = self._http.get(f"/api/requests/{digest}")
+        return found
+
+    def decide(self, digest: str, decision: str, **terms: Any) -> dict[str, Any]:
+        """For data owners: `approve` (with `releases`, `expires_at`, `download` at most as asked), `refuse`
+        or `revoke` (with a `reason`) a request for a dataset of one's own organisation."""
+        found: dict[str, Any] = self._http.post(f"/api/requests/{digest}/{decision}", terms)
+        return found
+
+    # -- runs
+
+    def submit(self, plan: RunPlan, datasets: Sequence[Dataset], grants: Sequence[str]) -> str:
+        """Build, sign and submit a run; returns its id. Raises `Refused` with every mistake."""
+        spec = plan.spec([dataset.reference for dataset in datasets], grants, int(time.time()))
+        signed = spec.signed_by(self.key)
+        self._http.post_text("/api/runs", signed.encode())
+        return signed.digest
+
+    def runs(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self._http.get("/api/runs")
+        return found
+
+    def run(self, run: str) -> dict[str, Any]:
+        found: dict[str, Any] = self._http.get(f"/api/runs/{run}")
+        return found
+
+    def events(self, run: str) -> Iterator[Event]:
+        """What happens to a run, as it happens, until it ends."""
+        serial = 0
+        while True:
+            answer = self._http.get(f"/api/runs/{run}/wait", after=serial)
+            for item in answer["events"]:
+                event = Event(**{name: item[name] for name in Event.__dataclass_fields__})
+                serial = max(serial, event.serial)
+                yield event
+            if answer["state"] in END_STATES and not answer["events"]:
+                return
+
+    def wait(self, run: str) -> dict[str, Any]:
+        """Wait until a run has finished. Raises `RunFailed` when it ends in another way."""
+        for _ in self.events(run):
+            continue
+        found = self.run(run)
+        if found["state"] != FINISHED:
+            raise RunFailed(run, found["state"], found.get("code") or "", found.get("message") or "")
+        return found
+
+    def cancel(self, run: str) -> None:
+        self._http.post(f"/api/runs/{run}/cancel")
+
+    def report(self, run: str) -> dict[str, Any]:
+        """The report of a finished run: metrics, curves, times, bytes, leakage, trust."""
+        found: dict[str, Any] = self._http.get(f"/api/runs/{run}/report")
+        return found
+
+    def model(self, run: str, target: Path) -> Path:
+        """Fetch the model of a pooled run (safetensors) to `target`."""
+        return self._http.download(f"/api/runs/{run}/model", target)
+
+    def dataset(self, run: str, target: Path) -> Path:
+        """Fetch the merged pseudonymised dataset of a pooled run, where every grant gives leave."""
+        return self._http.download(f"/api/runs/{run}/dataset", target)
+
+    # -- files
+
+    def _stored_token(self, url: str) -> str | None:
+        stored = _read_json(self.home / "session.json")
+        return stored.get("token") if stored.get("url") == url.rstrip("/") else None
+
+    def _store(self, username: str) -> None:
+        content = {"url": self._http.url, "username": username, "token": self._http.token}
+        temporary = self.home / f"session.json.{new_nonce()}"
+        write_secret(temporary, json.dumps(content).encode())
+        temporary.rename(self.home / "session.json")
+
+
+def access_request(
+    dataset: Dataset,
+    plans: Sequence[RunPlan],
+    organisation: str,
+    *,
+    purpose: str,
+    reason: str = "",
+    releases: int | None = None,
+    days: int = 30,
+    minimum_owners: int = 1,
+    download: bool = False,
+) -> AccessRequest:
+    """The request that covers these plans on one dataset: the union of what they need, and no more."""
+    now = int(time.time())
+    pipelines = {plan.pipeline.digest: plan.pipeline for plan in plans}
+    return AccessRequest(
+        dataset=dataset.reference,
+        purpose=purpose,
+        reason=reason,
+        organisation=organisation,
+        pipelines=tuple(pipelines.values()),
+        protocols=_distinct(plan.protocol for plan in plans),
+        backends=_distinct(plan.backend.name for plan in plans),
+        models=_distinct(plan.model.name for plan in plans),
+        releases=releases or len(plans),
+        minimum_owners=minimum_owners,
+        download=download,
+        expires_at=now + days * 24 * 3600,
+        nonce=new_nonce(),
+    )
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _distinct(values: Iterable[Any]) -> tuple[Any, ...]:
+    return tuple(dict.fromkeys(values))
+
+
+def _read_json(path: Path) -> Mapping[str, Any]:
+    try:
+        found: Mapping[str, Any] = json.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    return found

@@ -1,0 +1,105 @@
+"""HTTP to the coordinator: one place that turns answers into values and refusals into errors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+
+from fedcore.client.errors import FedcoreError, NotLoggedIn, Refused, Unreachable
+
+TIMEOUT: Final = httpx.Timeout(30.0, read=60.0)
+
+
+class Transport:
+    """Requests to one coordinator with one person's token."""
+
+    def __init__(
+        self, url: str, token: str | None = None, transport: httpx.BaseTransport | None = None
+    ) -> None:
+        self.url = url.rstrip("/")
+        self.token = token
+        self._http = httpx.Client(base_url=self.url, timeout=TIMEOUT, transport=transport)
+
+    def get(self, path: str, **parameters: Any) -> Any:
+        return self._json(self._send("GET", path, params=_present(parameters)))
+
+    def post(self, path: str, content: Any = None) -> Any:
+        return self._json(self._send("POST", path, json={} if content is None else content))
+
+    def post_text(self, path: str, text: str) -> Any:
+        """Post exact JSON text, as it was signed."""
+        return self._json(
+            self._send("POST", path, content=text.encode(), headers={"Content-Type": "application/json"})
+        )
+
+    def download(self, path: str, target: Path) -> Path:
+        """Fetch bytes into `target`, which appears only when it is complete."""
+        temporary = target.with_name(target.name + ".part")
+        try:
+            with self._http.stream("GET", path, headers=self._headers()) as response:
+                if response.status_code != httpx.codes.OK:
+                    response.read()
+                self._check(response)
+                with temporary.open("wb") as file:
+                    for chunk in response.iter_bytes():
+                        file.write(chunk)
+            temporary.rename(target)
+        except httpx.HTTPError as error:
+            raise self._unreachable(error) from None
+        finally:
+            temporary.unlink(missing_ok=True)
+        return target
+
+    def close(self) -> None:
+        self._http.close()
+
+    def _send(self, method: str, path: str, **arguments: Any) -> httpx.Response:
+        headers = self._headers() | arguments.pop("headers", {})
+        try:
+            response = self._http.request(method, path, headers=headers, **arguments)
+        except httpx.HTTPError as error:
+            raise self._unreachable(error) from None
+        self._check(response)
+        return response
+
+    def _headers(self) -> dict[str, str]:
+        return {"Authorization": f"Token {self.token}"} if self.token else {}
+
+    def _unreachable(self, error: Exception) -> Unreachable:
+        return Unreachable(
+            f"The coordinator at {self.url} did not answer ({type(error).__name__}). Check the address and "
+            "that it is running."
+        )
+
+    def _check(self, response: httpx.Response) -> None:
+        if response.is_success:
+            return
+        if response.status_code == httpx.codes.UNAUTHORIZED:
+            if response.request.url.path == "/api/login":
+                raise NotLoggedIn("The coordinator did not accept username and password. Try again.")
+            raise NotLoggedIn("You are not logged in, or your token has expired. Run `fedcore login`.")
+        raise self._refusal(response)
+
+    def _refusal(self, response: httpx.Response) -> FedcoreError:
+        try:
+            body = response.json()
+            code, detail = str(body.get("code", response.status_code)), str(body["detail"])
+            return Refused(code, detail, [str(problem) for problem in body.get("problems", [])])
+        except (ValueError, KeyError, AttributeError, TypeError):
+            return Unreachable(
+                f"{self.url} answered {response.status_code}, which is no answer of a coordinator."
+            )
+
+    def _json(self, response: httpx.Response) -> Any:
+        if response.status_code == httpx.codes.NO_CONTENT:
+            return None
+        try:
+            return response.json()
+        except ValueError:
+            raise Unreachable(f"{self.url} gave an answer that is not JSON. Is it a coordinator?") from None
+
+
+def _present(parameters: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in parameters.items() if value is not None}

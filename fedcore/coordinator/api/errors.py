@@ -1,0 +1,62 @@
+"""Every error of the API in one shape: `{"code": …, "detail": …}`."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils.translation import gettext as _
+from rest_framework import exceptions
+from rest_framework.response import Response
+from rest_framework.views import exception_handler
+
+from fedcore.coordinator.governance.decisions import DecisionError
+from fedcore.wire.codes import EXPLANATIONS, RefusalCode
+from fedcore.wire.encoding import WireError
+
+STATUS_OF_CODE: Final = {
+    RefusalCode.TOO_LARGE: 413,
+    RefusalCode.CONFLICT: 409,
+    RefusalCode.ARTEFACT_INVALID: 422,
+    "not_data_owner": 403,
+    "not_data_scientist": 403,
+    "own_request": 403,
+}
+"""The HTTP status of a refusal; all others are 400."""
+
+
+def handle(error: Exception, context: dict[str, Any]) -> Response | None:
+    """What a view's exception becomes. Anything unexpected stays a 500 without detail."""
+    if isinstance(error, WireError):
+        return _refusal(error.code, f"{EXPLANATIONS[error.code]} ({error.detail})")
+    if isinstance(error, DecisionError):
+        return _refusal(error.code, error.detail)
+    response = exception_handler(error, context)
+    if response is None:
+        return None
+    if isinstance(error, exceptions.ValidationError):
+        response.data = {"code": "invalid", "detail": _sentence(error.detail)}
+    elif isinstance(response.data, dict) and "detail" in response.data:
+        detail = response.data["detail"]
+        response.data = {"code": getattr(detail, "code", "error"), "detail": str(detail)}
+    return response
+
+
+def locked_out(request: HttpRequest, original: HttpResponse | None, credentials: Any = None) -> HttpResponse:
+    """What somebody gets who has given wrong passwords too often, in the admin as in the API."""
+    text = _("Too many wrong passwords for this name. Wait 15 minutes, or ask an administrator.")
+    if request.path.startswith("/api/"):
+        return JsonResponse({"code": "locked_out", "detail": text}, status=429)
+    return HttpResponse(text, status=429, content_type="text/plain; charset=utf-8")
+
+
+def _refusal(code: str, detail: str) -> Response:
+    return Response({"code": str(code), "detail": detail}, status=STATUS_OF_CODE.get(code, 400))
+
+
+def _sentence(detail: Any) -> str:
+    if isinstance(detail, dict):
+        return "; ".join(f"{field}: {_sentence(problem)}" for field, problem in detail.items())
+    if isinstance(detail, list):
+        return " ".join(_sentence(problem) for problem in detail)
+    return str(detail)

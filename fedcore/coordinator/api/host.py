@@ -1,0 +1,159 @@
+"""What owner hosts ask of the coordinator: their orders, and to take their reports, announcements and artefacts."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Final
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http.response import HttpResponseBase
+from django.views.decorators.csrf import csrf_exempt
+
+from fedcore.coordinator.api.files import file_response
+from fedcore.coordinator.api.host_auth import Refusal, authenticate, check_method, for_hosts
+from fedcore.coordinator.api.waiting import in_database, latest_order, watch
+from fedcore.coordinator.governance.announcements import announce
+from fedcore.coordinator.governance.models import OwnerHost
+from fedcore.coordinator.runs import storage
+from fedcore.coordinator.runs.models import Artefact, RunOrder
+from fedcore.coordinator.runs.receiving import accept, uploads_allowed
+from fedcore.coordinator.runs.states import ENDED
+from fedcore.wire.codes import RefusalCode
+from fedcore.wire.encoding import MAXIMUM_MESSAGE_BYTES, WireError
+from fedcore.wire.orders import Phase
+from fedcore.wire.signing import Signed
+
+CHUNK_BYTES: Final = 4 * 1024 * 1024
+ENVELOPE_BYTES: Final = 2 * MAXIMUM_MESSAGE_BYTES
+LONGEST_WAIT: Final = 30.0
+ORDERS_PER_ANSWER: Final = 16
+
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+
+NEEDS: Final = {
+    Phase.SUMMARISE: "summary",
+    Phase.SETTLE: "summary",
+    Phase.TRAIN: "features",
+    Phase.EVALUATE: "model",
+}
+"""Which artefacts of its run a host may fetch for an order of each phase."""
+
+
+@csrf_exempt
+async def orders(request: HttpRequest) -> HttpResponseBase:
+    """The host's unanswered orders after a serial, at once or when there are some: `?after=0&wait=20`."""
+    try:
+        check_method(request, "GET")
+        host = await in_database(authenticate)(request, b"")
+        after = int(_number(request, "after", 0))
+        until = time.monotonic() + min(_number(request, "wait", 0), LONGEST_WAIT)
+    except Refusal as refusal:
+        return refusal.response()
+    while True:
+        found, latest = await in_database(_deliverable)(host, after)
+        left = until - time.monotonic()
+        if found or left <= 0:
+            break
+        await watch(latest_order).beyond(latest, left)
+    cursor = max((order.serial for order in found), default=after)
+    envelopes = ",".join(order.envelope for order in found)
+    return HttpResponse(f'{{"cursor":{cursor},"orders":[{envelopes}]}}', content_type="application/json")
+
+
+def _deliverable(host: OwnerHost, after: int) -> tuple[list[RunOrder], int]:
+    # The latest serial first: an order that appears in between then only costs one more look.
+    latest = latest_order()
+    open_orders = RunOrder.objects.filter(host=host, status="", serial__gt=after)
+    current = open_orders.exclude(run__state__in=ENDED) | open_orders.filter(phase=Phase.CLOSE)
+    return list(current.only("serial", "envelope").order_by("serial")[:ORDERS_PER_ANSWER]), latest
+
+
+def _number(request: HttpRequest, name: str, default: int) -> float:
+    text = request.GET.get(name, str(default))
+    if not (text.isascii() and text.isdigit() and len(text) <= 15):
+        raise Refusal(400, RefusalCode.MALFORMED, f"`{name}` is a whole number.")
+    return float(text)
+
+
+@for_hosts("POST", ENVELOPE_BYTES)
+def reports(request: HttpRequest, host: OwnerHost, body: bytes) -> HttpResponse:
+    """Take a signed report."""
+    accept(host, Signed.from_bytes(body))
+    return JsonResponse({"accepted": True})
+
+
+@for_hosts("POST", ENVELOPE_BYTES)
+def announcements(request: HttpRequest, host: OwnerHost, body: bytes) -> HttpResponse:
+    """Take a signed announcement of the datasets that the host offers now."""
+    announce(host, Signed.from_bytes(body))
+    return JsonResponse({"accepted": True})
+
+
+@csrf_exempt
+def artefact(request: HttpRequest, order_id: str, digest: str) -> HttpResponseBase:
+    """The bytes of an artefact: how far an upload is, a further chunk of it, or what another host sent."""
+    views = {"HEAD": upload_state, "PATCH": upload_chunk, "GET": download}
+    view = views.get(request.method or "")
+    if not _DIGEST.fullmatch(digest):
+        return Refusal(404, "not_found", "An artefact is known by its SHA-256.").response()
+    if view is None:
+        allowed = {"Allow": ", ".join(views)}
+        return Refusal(405, "method_not_allowed", "Use HEAD, PATCH or GET.", allowed).response()
+    return view(request, order_id=order_id, digest=digest)
+
+
+@for_hosts("HEAD")
+def upload_state(
+    request: HttpRequest, host: OwnerHost, body: bytes, order_id: str, digest: str
+) -> HttpResponse:
+    found = Artefact.objects.filter(order=_own_order(host, order_id), digest=digest).first()
+    if found is None:
+        raise Refusal(404, "not_found", "Nothing was uploaded yet.")
+    return HttpResponse(headers={"Upload-Offset": str(found.offset), "Upload-Length": str(found.size)})
+
+
+@for_hosts("PATCH", CHUNK_BYTES)
+def upload_chunk(
+    request: HttpRequest, host: OwnerHost, body: bytes, order_id: str, digest: str
+) -> HttpResponse:
+    order = _own_order(host, order_id)
+    if not uploads_allowed(order):
+        raise Refusal(409, RefusalCode.CONFLICT, "The order takes no uploads (any more).")
+    offset, size = _header(request, "Upload-Offset"), _header(request, "Upload-Length")
+    try:
+        taken = storage.append(storage.begin(order, digest, size), offset, body)
+    except storage.UploadRefused as error:
+        headers = {} if error.offset is None else {"Upload-Offset": str(error.offset)}
+        status = Refusal.of(WireError(error.code, error.detail)).status
+        raise Refusal(status, error.code, error.detail, headers) from None
+    return HttpResponse(status=204, headers={"Upload-Offset": str(taken.offset)})
+
+
+@for_hosts("GET")
+def download(
+    request: HttpRequest, host: OwnerHost, body: bytes, order_id: str, digest: str
+) -> HttpResponseBase:
+    order = _own_order(host, order_id)
+    role = NEEDS.get(Phase(order.phase))
+    audiences = [host.signing_key] if role == "features" else ["", host.signing_key]
+    found = Artefact.objects.filter(
+        run=order.run_id, digest=digest, role=role, audience__in=audiences, complete=True, deleted_at=None
+    ).first()
+    if found is None or order.answered or order.run.ended:
+        raise Refusal(404, "not_found", "There is no such artefact for this order.")
+    return file_response(request, storage.file_of(found))
+
+
+def _own_order(host: OwnerHost, order_id: str) -> RunOrder:
+    order: RunOrder | None = RunOrder.objects.select_related("run").filter(pk=order_id, host=host).first()
+    if order is None:
+        raise Refusal(404, "not_found", "This host has no such order.")
+    return order
+
+
+def _header(request: HttpRequest, name: str) -> int:
+    text = request.headers.get(name, "")
+    if not (text.isascii() and text.isdigit() and len(text) <= 15):
+        raise Refusal(400, RefusalCode.MALFORMED, f"The header {name} is a whole number of bytes.")
+    return int(text)

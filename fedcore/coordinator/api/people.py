@@ -1,0 +1,119 @@
+"""Logging in and out, the person who is logged in, and the person's signing keys."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth import authenticate
+from django.contrib.auth.signals import user_logged_in
+from django.utils.translation import gettext as _
+from drf_spectacular.utils import extend_schema
+from knox.models import get_token_model
+from rest_framework import serializers
+from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.permissions import AllowAny
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.throttling import ScopedRateThrottle
+from rest_framework.views import APIView
+
+from fedcore.coordinator.api.schema import ErrorSerializer
+from fedcore.coordinator.governance import submissions
+from fedcore.coordinator.governance.models import Person, PersonKey
+from fedcore.coordinator.governance.people import person_of
+
+
+class LoginSerializer(serializers.Serializer[None]):
+    username = serializers.CharField(max_length=150)
+    password = serializers.CharField(max_length=256, trim_whitespace=False, write_only=True)
+
+
+class TokenSerializer(serializers.Serializer[None]):
+    token = serializers.CharField()
+    expiry = serializers.DateTimeField()
+
+
+class MeSerializer(serializers.ModelSerializer[Person]):
+    name = serializers.CharField(source="__str__")
+    organisation = serializers.CharField(source="organisation.name", default=None, allow_null=True)
+    organisation_title = serializers.CharField(source="organisation.title", default=None, allow_null=True)
+    roles = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Person
+        fields = ("username", "name", "organisation", "organisation_title", "roles")
+
+    def get_roles(self, person: Person) -> list[str]:
+        return sorted(person.roles)
+
+
+class KeySerializer(serializers.ModelSerializer[PersonKey]):
+    fingerprint = serializers.CharField(read_only=True)
+
+    class Meta:
+        model = PersonKey
+        fields = ("public_key", "fingerprint", "created_at", "revoked_at")
+
+
+class NewKeySerializer(serializers.Serializer[None]):
+    public_key = serializers.RegexField(r"^[A-Za-z0-9_-]{43}\Z")
+    signature = serializers.CharField(
+        max_length=88,
+        help_text="Base64: the key's signature of `fedcore/key/v1`, a zero byte, and the username.",
+    )
+
+
+class LoginView(APIView):
+    authentication_classes = ()
+    permission_classes = (AllowAny,)
+    throttle_classes = (ScopedRateThrottle,)
+    throttle_scope = "login"
+
+    @extend_schema(
+        request=LoginSerializer, responses={200: TokenSerializer, 401: ErrorSerializer, 429: ErrorSerializer}
+    )
+    def post(self, request: Request) -> Response:
+        """Exchange username and password for a token that expires."""
+        given = LoginSerializer(data=request.data)
+        given.is_valid(raise_exception=True)
+        # The plain request underneath: the lockout notes its verdict there for its middleware.
+        person = authenticate(request._request, **given.validated_data)
+        if person is None:
+            raise AuthenticationFailed(_("Wrong username or password."))
+        user_logged_in.send(sender=type(person), request=request._request, user=person)
+        issued, token = get_token_model().objects.create(user=person)
+        return Response({"token": token, "expiry": issued.expiry})
+
+    def get_authenticate_header(self, request: Request) -> str:
+        return "Token"
+
+
+class LogoutView(APIView):
+    @extend_schema(request=None, responses={204: None})
+    def post(self, request: Request) -> Response:
+        """Revoke the token of this request."""
+        token: Any = request.auth
+        token.delete()
+        return Response(status=204)
+
+
+class MeView(APIView):
+    @extend_schema(responses=MeSerializer)
+    def get(self, request: Request) -> Response:
+        """The person who is logged in."""
+        return Response(MeSerializer(person_of(request)).data)
+
+
+class KeysView(APIView):
+    @extend_schema(responses=KeySerializer(many=True))
+    def get(self, request: Request) -> Response:
+        """The signing keys of the person who is logged in, revoked ones among them."""
+        return Response(KeySerializer(PersonKey.objects.filter(person=person_of(request)), many=True).data)
+
+    @extend_schema(request=NewKeySerializer, responses={201: KeySerializer, 400: ErrorSerializer})
+    def post(self, request: Request) -> Response:
+        """Register a signing key, with a proof that the person holds it."""
+        given = NewKeySerializer(data=request.data)
+        given.is_valid(raise_exception=True)
+        key = submissions.register_key(person_of(request), **given.validated_data)
+        return Response(KeySerializer(key).data, status=201)

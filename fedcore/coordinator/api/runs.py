@@ -1,0 +1,234 @@
+"""Runs: scientists submit, follow and cancel them, and fetch reports, models and datasets."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Final
+
+from django.http import Http404, HttpRequest, JsonResponse
+from django.http.response import HttpResponseBase
+from django.utils import timezone
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema
+from knox.auth import TokenAuthentication
+from rest_framework import serializers
+from rest_framework.exceptions import APIException, AuthenticationFailed
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from fedcore.coordinator.api.files import file_response
+from fedcore.coordinator.api.parsers import SignedParser, signed_body
+from fedcore.coordinator.api.schema import ErrorSerializer, SignedSerializer
+from fedcore.coordinator.api.waiting import in_database, latest_event, watch
+from fedcore.coordinator.governance.models import Person
+from fedcore.coordinator.governance.people import person_of
+from fedcore.coordinator.runs import ending, storage, validation
+from fedcore.coordinator.runs.models import Run, RunEvent
+from fedcore.coordinator.runs.orders import DATASET, MODEL
+from fedcore.coordinator.runs.problems import Refused
+from fedcore.coordinator.runs.states import ENDED
+
+LONGEST_WAIT: Final = 30.0
+EVENTS_PER_ANSWER: Final = 200
+
+
+class Conflict(APIException):
+    status_code = 409
+    default_code = "conflict"
+
+
+class ProblemSerializer(serializers.Serializer[Any]):
+    code = serializers.CharField()
+    detail = serializers.CharField()
+
+
+class RefusedRunSerializer(ErrorSerializer):
+    problems = ProblemSerializer(many=True)
+
+
+class RunSerializer(serializers.ModelSerializer[Run]):
+    """A run as its scientist and the owners of its data see it."""
+
+    model = serializers.CharField(source="model_type")
+    scientist = serializers.CharField(source="scientist.username")
+    culprit = serializers.SerializerMethodField()
+    metrics = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Run
+        fields = (
+            *(
+                "id",
+                "title",
+                "protocol",
+                "backend",
+                "model",
+                "scientist",
+                "state",
+                "phase",
+                "progress",
+                "message",
+            ),
+            *("code", "culprit", "metrics", "created_at", "started_at", "finished_at", "deadline"),
+        )
+
+    def get_culprit(self, run: Run) -> dict[str, str] | None:
+        """Where the run was stopped, and what to do about it."""
+        if not run.code:
+            return None
+        host = run.culprit.name if run.culprit else ""
+        return {"host_name": host, "dataset": run.culprit_dataset, "remedy": run.remedy}
+
+    def get_metrics(self, run: Run) -> dict[str, Any] | None:
+        """The quality over all owners' held-out rows, once the run has finished."""
+        return run.report["metrics"] if run.report else None
+
+
+class RunsView(APIView):
+    @extend_schema(responses=RunSerializer(many=True))
+    def get(self, request: Request) -> Response:
+        """One's own runs, and those that use data of one's organisation where one oversees it; newest first."""
+        return Response(RunSerializer(_visible(request)[:200], many=True).data)
+
+    @extend_schema(
+        request=SignedSerializer,
+        responses={201: RunSerializer, 200: RunSerializer, 400: RefusedRunSerializer},
+    )
+    def post(self, request: Request) -> Response:
+        """Submit a signed run spec. The same spec again gives the same run; all mistakes are answered at once."""
+        try:
+            run, is_new = validation.submit(person_of(request), signed_body(request))
+        except Refused as error:
+            problems = [{"code": str(problem.code), "detail": problem.detail} for problem in error.problems]
+            return Response(
+                {"code": str(error.code), "detail": error.detail, "problems": problems}, status=400
+            )
+        return Response(RunSerializer(run).data, status=201 if is_new else 200)
+
+    def get_parsers(self) -> list[Any]:
+        return [SignedParser()]
+
+
+class RunView(APIView):
+    @extend_schema(responses={200: RunSerializer, 404: ErrorSerializer})
+    def get(self, request: Request, run_id: str) -> Response:
+        """Where a run is."""
+        return Response(RunSerializer(_run(request, run_id)).data)
+
+
+class ReportView(APIView):
+    @extend_schema(responses={200: OpenApiTypes.OBJECT, 404: ErrorSerializer, 409: ErrorSerializer})
+    def get(self, request: Request, run_id: str) -> Response:
+        """The report of a finished run: quality, cost, and what was leaked to whom."""
+        run = _run(request, run_id)
+        if run.report is None:
+            raise Conflict(f"The run is {run.get_state_display()}: a report is made when a run has finished.")
+        return Response(run.report)
+
+
+class CancelView(APIView):
+    @extend_schema(request=None, responses={200: RunSerializer, 404: ErrorSerializer, 409: ErrorSerializer})
+    def post(self, request: Request, run_id: str) -> Response:
+        """Cancel one's own run. The owners are told to delete what they made for it."""
+        run = _own(request, run_id)
+        try:
+            return Response(RunSerializer(ending.cancel(run.pk)).data)
+        except ending.NotAllowed as error:
+            raise Conflict(str(error)) from None
+
+
+class ModelView(APIView):
+    @extend_schema(responses={(200, "application/octet-stream"): OpenApiTypes.BINARY, 404: ErrorSerializer})
+    def get(self, request: Request, run_id: str) -> HttpResponseBase:
+        """The trained model of one's own pooled run, as safetensors."""
+        return _file(request, _own(request, run_id), MODEL)
+
+
+class DatasetView(APIView):
+    @extend_schema(
+        responses={
+            (200, "application/octet-stream"): OpenApiTypes.BINARY,
+            403: ErrorSerializer,
+            404: ErrorSerializer,
+        }
+    )
+    def get(self, request: Request, run_id: str) -> HttpResponseBase:
+        """The merged pseudonymised rows of one's own pooled run; only while every owner's grant allows it."""
+        run = _own(request, run_id)
+        if not ending.may_download(run, timezone.now()):
+            self.permission_denied(
+                request, "Not every owner's grant allows to download the dataset.", code="not_granted"
+            )
+        return _file(request, run, DATASET)
+
+
+async def wait(request: HttpRequest, run_id: str) -> HttpResponseBase:
+    """The run's events after a serial, at once or when there are some: `?after=0`."""
+    person = await in_database(_person)(request)
+    if person is None:
+        return _error(401, "not_authenticated", "Log in, and send the token.")
+    after = request.GET.get("after", "0")
+    if request.method != "GET" or not (after.isascii() and after.isdigit() and len(after) <= 15):
+        return _error(400, "malformed", "Use GET; `after` is the serial of the last event that was seen.")
+    until = time.monotonic() + LONGEST_WAIT
+    while True:
+        found = await in_database(_news)(person, run_id, int(after))
+        if found is None:
+            return _error(404, "not_found", "There is no such run.")
+        answer, latest, is_over = found
+        left = until - time.monotonic()
+        if is_over or left <= 0:
+            return JsonResponse(answer)
+        await watch(latest_event).beyond(latest, left)
+
+
+def _person(request: HttpRequest) -> Person | None:
+    try:
+        found = TokenAuthentication().authenticate(request)
+    except AuthenticationFailed:
+        return None
+    return found[0] if found else None
+
+
+def _news(person: Person, run_id: str, after: int) -> tuple[dict[str, Any], int, bool] | None:
+    """What is new about a run, the latest serial of all events, and whether there is something to tell."""
+    latest = latest_event()
+    run = Run.objects.visible_to(person).filter(pk=run_id).first()
+    if run is None:
+        return None
+    rows = RunEvent.objects.filter(run=run, pk__gt=after).order_by("pk")[:EVENTS_PER_ANSWER]
+    events = [
+        {"serial": row.pk, "at": row.at, "state": row.state, "text": row.text, "progress": row.progress}
+        for row in rows
+    ]
+    return {"events": events, "state": run.state}, latest, bool(events) or run.state in ENDED
+
+
+def _error(status: int, code: str, detail: str) -> JsonResponse:
+    return JsonResponse({"code": code, "detail": detail}, status=status)
+
+
+def _visible(request: Request) -> Any:
+    return Run.objects.visible_to(person_of(request)).select_related("scientist", "culprit")
+
+
+def _run(request: Request, run_id: str) -> Run:
+    found: Run | None = _visible(request).filter(pk=run_id).first()
+    if found is None:
+        raise Http404
+    return found
+
+
+def _own(request: Request, run_id: str) -> Run:
+    found = _run(request, run_id)
+    if found.scientist_id != request.user.pk:
+        raise Http404
+    return found
+
+
+def _file(request: Request, run: Run, role: str) -> HttpResponseBase:
+    artefact = run.artefacts.filter(order=None, role=role, complete=True, deleted_at=None).first()
+    if artefact is None:
+        raise Http404
+    return file_response(request._request, storage.file_of(artefact), f"{role}-{run.pk[:8]}.safetensors")

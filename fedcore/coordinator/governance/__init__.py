@@ -1,0 +1,1 @@
+"""Organisations, people, datasets, access requests and grants: who may do what with which data."""

@@ -1,0 +1,98 @@
+"""The admin's base class: what a person sees and edits follows from `fedcore.coordinator.governance.rules`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from django.contrib.admin.options import BaseModelAdmin
+from django.db.models import ForeignKey, Model, QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.timesince import timesince
+from django.utils.translation import gettext as _
+from unfold.admin import ModelAdmin, TabularInline
+
+from fedcore.coordinator.governance import rules
+from fedcore.coordinator.governance.models import Organisation, Person
+from fedcore.coordinator.governance.people import person_of
+
+
+class Governed(BaseModelAdmin):  # type: ignore[type-arg]
+    """Lists are cut down to what the person may see; what the rules do not let the person edit is read-only."""
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        rows: Any = super().get_queryset(request)
+        visible: QuerySet[Any] = rows.visible_to(person_of(request))
+        return visible
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return _is_inside(request)
+
+    def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        if not _is_inside(request):
+            return False
+        if obj is None or obj.pk is None or not isinstance(obj, self.model):
+            return True
+        visible: QuerySet[Any] = self.model.objects.visible_to(person_of(request))
+        return visible.filter(pk=obj.pk).exists()
+
+    def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return self.has_change_permission(request, obj)
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return _is_inside(request) and rules.may_edit(person_of(request), self.model, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return self.has_change_permission(request, obj) and person_of(request).administers_everything
+
+    def formfield_for_foreignkey(
+        self, db_field: ForeignKey[Any, Any], request: HttpRequest, **kwargs: Any
+    ) -> Any:
+        if db_field.related_model is Organisation:
+            kwargs["queryset"] = person_of(request).organisations_with_oversight()
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
+
+
+class GovernedAdmin(Governed, ModelAdmin):
+    """A page for each row, under the rules of roles."""
+
+    compressed_fields = True
+    warn_unsaved_form = True
+    list_filter_submit = True
+    show_full_result_count = False
+
+
+class GovernedInline(Governed, TabularInline):
+    """Rows within another row's page, under the rules of roles."""
+
+    extra = 0
+    hide_title = True
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return self.has_change_permission(request, obj)
+
+
+def code(text: str) -> SafeString:
+    """A key, card, digest or fingerprint, in letters that are told apart easily."""
+    return format_html('<code class="fedcore-code">{}</code>', text)
+
+
+def badge(text: Any, kind: str = "") -> SafeString:
+    """A state as a coloured word; `kind` is `success`, `warn`, `danger` or nothing."""
+    return format_html('<span class="fedcore-badge fedcore-{}">{}</span>', kind or "plain", text)
+
+
+def ago(moment: datetime | None) -> str:
+    """How long ago, in words."""
+    if moment is None:
+        return _("never")
+    if (timezone.now() - moment).total_seconds() < 60:
+        return _("just now")
+    return _("%(time)s ago") % {"time": timesince(moment, depth=1)}
+
+
+def _is_inside(request: HttpRequest) -> bool:
+    return isinstance(request.user, Person) and request.user.is_active and request.user.is_staff

@@ -1,0 +1,107 @@
+"""Owner hosts, and the datasets that they announce: descriptions and schemas, never rows."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import ClassVar, Final
+
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from fedcore.coordinator.governance import rules
+from fedcore.coordinator.governance.people import KEY_LENGTH, NAME_LENGTH, Organisation, is_key, is_name
+from fedcore.wire.keys import HostCard, fingerprint
+
+AWAY_AFTER: Final = timedelta(seconds=60)
+"""A host that has not asked for orders for this long is shown as away; it asks every 20 seconds."""
+
+DIGEST_LENGTH: Final = 64
+
+
+class OwnerHost(models.Model):
+    """A host of one owner, known by the two public keys of its card.
+
+    A reference host is the same program at a place that owners may trust with plaintext, for baselines only.
+    """
+
+    organisation = models.ForeignKey(
+        Organisation, verbose_name=_("organisation"), on_delete=models.PROTECT, related_name="hosts"
+    )
+    name = models.CharField(_("name"), max_length=NAME_LENGTH, unique=True, validators=[is_name])
+    signing_key = models.CharField(_("signing key"), max_length=KEY_LENGTH, unique=True, validators=[is_key])
+    sealing_key = models.CharField(_("sealing key"), max_length=KEY_LENGTH, validators=[is_key])
+    is_reference = models.BooleanField(
+        _("reference host"),
+        default=False,
+        help_text=_("Trains baselines on plaintext that owners seal to it."),
+    )
+    is_active = models.BooleanField(
+        _("active"),
+        default=True,
+        help_text=_("An inactive host gets no orders, and nothing from it is accepted."),
+    )
+    version = models.CharField(_("program version"), max_length=40, blank=True, editable=False)
+    last_contact = models.DateTimeField(_("last contact"), null=True, editable=False)
+
+    objects: ClassVar = rules.OwnerHosts.as_manager()
+
+    class Meta:
+        verbose_name = _("owner host")
+        verbose_name_plural = _("owner hosts")
+        ordering = ("name",)
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def card(self) -> str:
+        """The host's card, as `fedcore-owner init` printed it."""
+        return str(HostCard(self.signing_key, self.sealing_key))
+
+    @property
+    def fingerprint(self) -> str:
+        """The fingerprint of the signing key, as people compare it."""
+        return fingerprint(self.signing_key)
+
+    def is_away(self, now: datetime | None = None) -> bool:
+        """Whether the host has been silent for more than a minute."""
+        return self.last_contact is None or (now or timezone.now()) - self.last_contact > AWAY_AFTER
+
+
+class Dataset(models.Model):
+    """What a host offers, as its latest signed announcement describes it. `rows` is rounded by the host."""
+
+    host = models.ForeignKey(
+        OwnerHost, verbose_name=_("owner host"), on_delete=models.PROTECT, related_name="datasets"
+    )
+    name = models.CharField(_("name"), max_length=NAME_LENGTH, validators=[is_name])
+    title = models.CharField(_("title"), max_length=200)
+    description = models.TextField(_("description"), blank=True)
+    reader = models.CharField(_("reader"), max_length=NAME_LENGTH)
+    columns = models.JSONField(_("columns"), default=list)
+    classes = models.JSONField(_("classes"), default=list, blank=True)
+    rows = models.BigIntegerField(_("rows (rounded)"))
+    current_version = models.CharField(
+        _("current version"), max_length=DIGEST_LENGTH, help_text=_("The digest of schema and content.")
+    )
+    announced_at = models.DateTimeField(_("announced"))
+    is_offered = models.BooleanField(_("offered"), default=True)
+
+    objects: ClassVar = rules.Datasets.as_manager()
+
+    class Meta:
+        verbose_name = _("dataset")
+        verbose_name_plural = _("datasets")
+        ordering = ("host__name", "name")
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["host", "name"], name="governance_one_dataset_per_name")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.host.name}/{self.name}"
+
+    @property
+    def organisation(self) -> Organisation:
+        """Whose data it is."""
+        return self.host.organisation

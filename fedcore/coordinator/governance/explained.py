@@ -1,0 +1,172 @@
+"""An access request in plain words, as the data owner reads it before deciding.
+
+What leaves, what it shows and which coalitions could read rows comes from the declarations of the encryption
+backends that are installed here; where one is not installed, the page says that nothing is known.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from fedcore.coordinator import plugins
+from fedcore.coordinator.governance.models import AccessRequest
+from fedcore.plugin_api.backends import Leak
+from fedcore.plugin_api.pipeline import PROTECT
+from fedcore.plugin_api.registry import UnknownPlugin
+from fedcore.plugin_api.steps import PreprocessingStep
+from fedcore.wire.spec import Protocol
+
+PROTOCOL_TEXTS: Final[dict[str, Any]] = {
+    Protocol.LOCAL: gettext_lazy(
+        "Your host trains on your data alone. Only counts of scores leave, for the metrics; rows, features and "
+        "model stay."
+    ),
+    Protocol.REFERENCE: gettext_lazy(
+        "Your preprocessed rows go, sealed on the way, to a reference host that your policy trusts. It trains on the "
+        "rows of all owners and can read them as far as the backend lets it. The coordinator cannot."
+    ),
+    Protocol.POOLED: gettext_lazy(
+        "Your preprocessed and protected rows, with their labels, go to the coordinator, which trains one model on the "
+        "rows of all owners. The scientist gets the model."
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a pipeline, and whether its tokens are pieces of words."""
+
+    name: str
+    options: str
+    summary: str
+    shows_characters: bool
+
+
+@dataclass(frozen=True)
+class Protection:
+    """What one encryption backend declares."""
+
+    name: str
+    verb: str
+    summary: str
+    leakage: list[str]
+    trust: list[str]
+    is_known: bool
+    renames_only: bool = False
+    is_bare: bool = False
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Everything that the page of a request says."""
+
+    request: AccessRequest
+    protocols: list[tuple[str, Any]]
+    pipelines: list[list[Step]]
+    protections: list[Protection]
+    warnings: list[str] = field(default_factory=list)
+    irrevocable: list[str] = field(default_factory=list)
+
+
+def explain(request: AccessRequest) -> Explanation:
+    """The request in plain words."""
+    pipelines = [[_step(choice) for choice in pipeline["steps"]] for pipeline in request.pipelines]
+    protections = [_protection(name) for name in request.backends]
+    return Explanation(
+        request=request,
+        protocols=[
+            (name, PROTOCOL_TEXTS.get(name, _("This protocol is not known here.")))
+            for name in request.protocols
+        ],
+        pipelines=pipelines,
+        protections=protections,
+        warnings=_warnings(request, pipelines, protections),
+        irrevocable=_irrevocable(request),
+    )
+
+
+def _step(choice: dict[str, Any]) -> Step:
+    name = choice["name"]
+    options = ", ".join(f"{option} = {_shown(value)}" for option, value in choice["options"].items())
+    if name == PROTECT:
+        return Step(name, options, _("Here the encryption backend takes the tokens."), False)
+    try:
+        plugin = plugins.installed().of_type(PreprocessingStep, name)  # type: ignore[type-abstract]
+    except UnknownPlugin:
+        return Step(name, options, _("Not installed here: nothing is known about it."), False)
+    return Step(name, options, plugin.summary, plugin.shows_characters)
+
+
+def _shown(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _protection(name: str) -> Protection:
+    backend = plugins.backend(name)
+    if backend is None:
+        return Protection(name, _("unknown"), _("Not installed here."), [], [], is_known=False)
+    is_bare = Leak.PLAINTEXT in backend.leakage
+    verb = _("not protected") if is_bare else _("encrypted")
+    return Protection(
+        name,
+        _("pseudonymised") if backend.renames_only else verb,
+        backend.summary,
+        plugins.leakage_of(backend),
+        list(backend.trust),
+        is_known=True,
+        renames_only=backend.renames_only,
+        is_bare=is_bare,
+    )
+
+
+def _warnings(
+    request: AccessRequest, pipelines: list[list[Step]], protections: list[Protection]
+) -> list[str]:
+    found = []
+    characters = sorted({step.name for pipeline in pipelines for step in pipeline if step.shows_characters})
+    if characters and any(protection.renames_only for protection in protections):
+        found.append(
+            _(
+                "%(steps)s makes tokens of a few characters, and the backend only renames tokens. That is close to "
+                "a substitution cipher: with enough text much of it can be read. Your host's policy must allow it "
+                "by name."
+            )
+            % {"steps": ", ".join(characters)}
+        )
+    if any(protection.renames_only for protection in protections):
+        found.append(
+            _(
+                "Whoever can write to your data, such as a visitor whose requests are logged, can plant known text and "
+                "recognise it afterwards."
+            )
+        )
+    bare = sorted(protection.name for protection in protections if protection.is_bare)
+    if bare and set(request.protocols) - {Protocol.LOCAL}:
+        found.append(
+            _("%(backends)s protects nothing: whoever receives your rows reads their tokens.")
+            % {"backends": ", ".join(bare)}
+        )
+    if any(not protection.is_known for protection in protections):
+        found.append(
+            _("A backend is not installed here, so nobody can tell what leaves. Refuse the request.")
+        )
+    if request.dataset_version != request.dataset.current_version:
+        found.append(_("The dataset has a new version since this was asked: it can no longer be approved."))
+    return found
+
+
+def _irrevocable(request: AccessRequest) -> list[str]:
+    found = []
+    if Protocol.POOLED in request.protocols:
+        found.append(_("Protected rows that the coordinator has received, while a run works with them."))
+        found.append(_("The model that a finished run has given to the scientist."))
+    if Protocol.REFERENCE in request.protocols:
+        found.append(_("Rows that the reference host has read."))
+    if request.download:
+        found.append(_("The merged pseudonymised dataset, once the scientist has downloaded it."))
+    found.append(_("Metrics of finished runs."))
+    return found

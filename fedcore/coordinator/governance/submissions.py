@@ -1,0 +1,158 @@
+"""What people hand in: their signing keys and their signed access requests, checked before they are kept."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from fedcore.coordinator import plugins
+from fedcore.coordinator.governance.decisions import DecisionError
+from fedcore.coordinator.governance.models import AccessRequest, Dataset, Person, PersonKey, Role
+from fedcore.plugin_api.models import ModelType
+from fedcore.plugin_api.pipeline import BuiltPipeline, InvalidPipeline
+from fedcore.plugin_api.registry import UnknownPlugin
+from fedcore.wire import access as wire
+from fedcore.wire.codes import RefusalCode
+from fedcore.wire.encoding import WireError
+from fedcore.wire.keys import verify
+from fedcore.wire.signing import Signed
+from fedcore.wire.spec import PluginChoice
+
+KEY_PROOF: Final = b"fedcore/key/v1\0"
+LONGEST: Final = timedelta(days=10 * 365)
+"""How far ahead access may be asked for."""
+
+
+def register_key(person: Person, public_key: str, signature: str) -> PersonKey:
+    """Keep a public key of `person`, who proves with `signature` (base64, over `KEY_PROOF` and the username)
+    to hold the private one. Registering a key again changes nothing.
+
+    Raises `WireError` (`bad_signature`) or `DecisionError` (`conflict`: somebody's, or revoked).
+    """
+    if not verify(public_key, _decoded(signature), KEY_PROOF + person.username.encode()):
+        raise WireError(RefusalCode.BAD_SIGNATURE, "the proof does not fit the key and the username")
+    try:
+        with transaction.atomic():
+            key, _made = PersonKey.objects.get_or_create(public_key=public_key, defaults={"person": person})
+    except IntegrityError:
+        key = PersonKey.objects.get(public_key=public_key)
+    if key.person_id != person.pk or key.revoked_at is not None:
+        raise DecisionError("conflict", _("This key cannot be registered. Make a new one."))
+    return key
+
+
+def revoke_key(key: PersonKey) -> None:
+    """End a key: nothing that it signs is accepted from now on."""
+    PersonKey.objects.filter(pk=key.pk, revoked_at=None).update(revoked_at=timezone.now())
+    key.refresh_from_db()
+
+
+def submit_request(signed: Signed, person: Person) -> tuple[AccessRequest, bool]:
+    """Keep a scientist's signed request, for the owner to decide; also tells whether it is new.
+
+    Handing in the same text again returns the request as it is. Raises `WireError` or `DecisionError`.
+    """
+    message = signed.open(wire.AccessRequest)
+    _check_scientist(signed, message, person)
+    known = AccessRequest.objects.filter(digest=signed.digest).first()
+    if known is not None:
+        return known, False
+    dataset = _dataset_of(message, person)
+    expires_at = _expiry_of(message)
+    _check_plugins(message)
+    with transaction.atomic():
+        return _kept(signed, message, dataset, person, expires_at)
+
+
+def _kept(
+    signed: Signed, message: wire.AccessRequest, dataset: Dataset, person: Person, expires_at: datetime
+) -> tuple[AccessRequest, bool]:
+    said = message.model_dump(mode="json")
+    return AccessRequest.objects.get_or_create(
+        digest=signed.digest,
+        defaults={
+            "text": signed.text,
+            "signer": signed.signer,
+            "signature": signed.signature,
+            "dataset": dataset,
+            "dataset_version": message.dataset.version,
+            "requested_by": person,
+            "purpose": message.purpose,
+            "reason": message.reason,
+            "pipelines": said["pipelines"],
+            "protocols": said["protocols"],
+            "backends": said["backends"],
+            "model_types": said["models"],
+            "releases": message.releases,
+            "minimum_owners": message.minimum_owners,
+            "download": message.download,
+            "expires_at": expires_at,
+        },
+    )
+
+
+def _decoded(signature: str) -> bytes:
+    try:
+        return base64.b64decode(signature, validate=True)
+    except (binascii.Error, ValueError):
+        raise WireError(RefusalCode.BAD_SIGNATURE, "the signature is not base64") from None
+
+
+def _check_scientist(signed: Signed, message: wire.AccessRequest, person: Person) -> None:
+    if not PersonKey.objects.active().filter(person=person, public_key=signed.signer).exists():
+        raise WireError(
+            RefusalCode.UNKNOWN_SIGNER, "the key is not one that you registered, or it is revoked"
+        )
+    if not person.has_role(Role.DATA_SCIENTIST):
+        raise DecisionError("not_data_scientist", _("Only data scientists ask for access to data."))
+    organisation = person.organisation.name if person.organisation else ""
+    if message.organisation != organisation:
+        raise DecisionError(
+            "wrong_organisation",
+            _("The request says that you work for %(said)s; you belong to %(known)s. Sign it with that name.")
+            % {"said": message.organisation, "known": organisation},
+        )
+
+
+def _dataset_of(message: wire.AccessRequest, person: Person) -> Dataset:
+    asked = message.dataset
+    dataset: Dataset | None = (
+        Dataset.objects.visible_to(person)
+        .filter(host__signing_key=asked.host, host__is_active=True, name=asked.name, is_offered=True)
+        .first()
+    )
+    if dataset is None:
+        raise WireError(RefusalCode.UNKNOWN_DATASET, asked.name)
+    if dataset.current_version != asked.version:
+        raise WireError(RefusalCode.DATASET_CHANGED, f"now {dataset.current_version}, asked {asked.version}")
+    return dataset
+
+
+def _expiry_of(message: wire.AccessRequest) -> datetime:
+    now = timezone.now()
+    if message.expires_at <= now.timestamp():
+        raise WireError(RefusalCode.EXPIRED, "the access asked for ends in the past")
+    if message.expires_at > (now + LONGEST).timestamp():
+        raise WireError(RefusalCode.MALFORMED, f"access may be asked for at most {LONGEST.days} days ahead")
+    return datetime.fromtimestamp(message.expires_at, UTC)
+
+
+def _check_plugins(message: wire.AccessRequest) -> None:
+    """A request that could never run is refused now, not when an owner has thought about it."""
+    registry = plugins.installed()
+    try:
+        for name in message.models:
+            registry.of_type(ModelType, name)  # type: ignore[type-abstract]
+        for pipeline in message.pipelines:
+            for name in message.backends:
+                BuiltPipeline(registry, pipeline, PluginChoice(name=name))
+    except UnknownPlugin as error:
+        raise WireError(RefusalCode.PLUGIN_MISSING, str(error)) from None
+    except InvalidPipeline as error:
+        raise WireError(RefusalCode.INVALID_OPTIONS, str(error)) from None

@@ -1,0 +1,253 @@
+"""The admin of runs: where each is, how good its model is, and where it was stopped. Nothing here is edited."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, ClassVar
+
+from django.contrib import admin, messages
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+from unfold.decorators import action, display
+from unfold.enums import ActionVariant
+from unfold.forms import BaseDialogForm
+
+from fedcore.coordinator.governance.admin.base import GovernedAdmin, GovernedInline, ago, code
+from fedcore.coordinator.runs import ending
+from fedcore.coordinator.runs.models import Artefact, Run, RunDataset, RunEvent, RunOrder
+
+STATE_COLOURS = {
+    "submitted": "info",
+    "checking": "info",
+    "awaiting_grants": "warning",
+    "preparing": "info",
+    "running": "info",
+    "evaluating": "info",
+    "finished": "success",
+    "failed": "danger",
+    "cancelled": "",
+    "expired": "danger",
+}
+STATUS_COLOURS = {"done": "success", "refused": "danger", "failed": "danger", "": "info"}
+SHOWN_METRICS = (
+    ("f1", "F1"),
+    ("roc_auc", "ROC AUC"),
+    ("average_precision", _("average precision")),
+    ("precision", _("precision")),
+    ("recall", _("recall")),
+    ("accuracy", _("accuracy")),
+    ("majority_accuracy", _("accuracy of the majority class")),
+    ("majority_f1", _("F1 of the majority class")),
+    ("rows", _("rows kept back")),
+)
+
+
+class ReadOnlyInline(GovernedInline):
+    can_delete = False
+    show_change_link = False
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        # Whoever sees the run sees its parts; the run's own page has asked already.
+        return self.model._default_manager.all()
+
+    def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return True
+
+    def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
+class DatasetInline(ReadOnlyInline):
+    model = RunDataset
+    fields = ("host", "name", "request", "short_version")
+    readonly_fields = fields
+    tab = True
+
+    @display(description=_("version"))
+    def short_version(self, entry: RunDataset) -> str:
+        return code(entry.version[:16])
+
+
+class OrderInline(ReadOnlyInline):
+    model = RunOrder
+    fields = ("phase", "part", "host", "coloured_status", "code", "issued_at", "reported_at")
+    readonly_fields = fields
+    tab = True
+
+    @display(description=_("step and round"))
+    def part(self, order: RunOrder) -> str:
+        return f"{order.step} / {order.round}"
+
+    @display(description=_("status"), label=STATUS_COLOURS)
+    def coloured_status(self, order: RunOrder) -> tuple[str, str]:
+        return order.status, order.status or gettext("sent")
+
+
+class ArtefactInline(ReadOnlyInline):
+    model = Artefact
+    fields = ("role", "sender", "size", "received", "created_at", "deleted_at")
+    readonly_fields = fields
+    tab = True
+
+    @display(description=_("from"))
+    def sender(self, artefact: Artefact) -> str:
+        return artefact.order.host.name if artefact.order else gettext("coordinator")
+
+    @display(description=_("received"))
+    def received(self, artefact: Artefact) -> str:
+        return f"{artefact.offset / artefact.size:.0%}" if artefact.size else "100%"
+
+
+class EventInline(ReadOnlyInline):
+    model = RunEvent
+    fields = ("at", "state", "text")
+    readonly_fields = fields
+    tab = True
+
+
+@admin.register(Run)
+class RunAdmin(GovernedAdmin):
+    list_display = (
+        *("title", "scientist", "protocol", "backend", "coloured_state", "bar", "quality", "created"),
+        "stopped_at",
+    )
+    list_filter = ("state", "protocol", "backend", "model_type")
+    list_select_related = ("scientist", "culprit")
+    search_fields = ("id", "title", "scientist__username", "code")
+    date_hierarchy = "created_at"
+    actions_detail: ClassVar = ["cancel"]
+    inlines = (EventInline, OrderInline, DatasetInline, ArtefactInline)
+    fieldsets = (
+        (
+            _("Now"),
+            {"fields": ("coloured_state", "bar", "message", "phase", "stopped_at", "remedy")},
+        ),
+        (
+            _("What"),
+            {"fields": ("title", "scientist", "protocol", "backend", "model_type", "reference_host")},
+        ),
+        (_("When"), {"fields": ("created_at", "started_at", "finished_at", "deadline", "heartbeat")}),
+        (_("Quality, on rows that never left their owners"), {"fields": ("metrics", "time")}),
+        (_("What was signed"), {"classes": ("collapse",), "fields": ("shown_id", "shown_spec")}),
+    )
+    readonly_fields = (
+        *(
+            "coloured_state",
+            "bar",
+            "message",
+            "phase",
+            "stopped_at",
+            "remedy",
+            "title",
+            "scientist",
+            "protocol",
+        ),
+        *("backend", "model_type", "reference_host", "created_at", "started_at", "finished_at", "deadline"),
+        *("heartbeat", "metrics", "time", "shown_id", "shown_spec"),
+    )
+
+    @display(description=_("state"), label=STATE_COLOURS, ordering="state")
+    def coloured_state(self, run: Run) -> tuple[str, str]:
+        return run.state, run.get_state_display()
+
+    @display(description=_("progress"), ordering="progress")
+    def bar(self, run: Run) -> SafeString:
+        return format_html(
+            '<progress max="100" value="{}" style="width: 6rem"></progress> {}%',
+            *(2 * (round(100 * run.progress),)),
+        )
+
+    @display(description=_("F1"))
+    def quality(self, run: Run) -> str:
+        metrics = (run.report or {}).get("metrics")
+        return f"{metrics['f1']:.4f}" if metrics else "-"
+
+    @display(description=_("submitted"), ordering="created_at")
+    def created(self, run: Run) -> str:
+        return ago(run.created_at)
+
+    @display(description=_("stopped at"))
+    def stopped_at(self, run: Run) -> str:
+        if not run.code:
+            return "-"
+        where = f"{run.culprit.name} {run.culprit_dataset}: " if run.culprit else ""
+        return f"{where}{run.code}"
+
+    @display(description=_("heartbeat of the training"))
+    def heartbeat(self, run: Run) -> str:
+        return ago(run.heartbeat_at) if run.lease else "-"
+
+    @display(description=_("metrics"))
+    def metrics(self, run: Run) -> SafeString | str:
+        found = (run.report or {}).get("metrics")
+        if not found:
+            return "-"
+        rows = ((name, _shown(found[key])) for key, name in SHOWN_METRICS)
+        return _table(rows)
+
+    @display(description=_("wall seconds"))
+    def time(self, run: Run) -> SafeString | str:
+        if not run.report:
+            return "-"
+        return _table((name, f"{spent:.2f}") for name, spent in run.report["seconds"].items())
+
+    @display(description=_("run"))
+    def shown_id(self, run: Run) -> str:
+        return code(run.pk)
+
+    @display(description=_("signed spec"))
+    def shown_spec(self, run: Run) -> SafeString:
+        text = json.dumps(json.loads(run.signed.text), indent=2, ensure_ascii=False)
+        return format_html('<pre style="white-space: pre-wrap">{}</pre>', text)
+
+    def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Deleting a run deletes its model: for its scientist, when it has ended."""
+        return isinstance(obj, Run) and obj.ended and obj.scientist_id == request.user.pk
+
+    def has_cancel_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
+        return Run.objects.unfinished().filter(pk=object_id, scientist=request.user.pk).exists()
+
+    @action(
+        description=_("Cancel"),
+        icon="close",
+        variant=ActionVariant.DANGER,
+        permissions=["cancel"],
+        dialog={
+            "title": _("Cancel this run?"),
+            "description": _("The owners are told to delete what they made for it."),
+            "form_class": BaseDialogForm,
+            "form_submit_text": _("Cancel the run"),
+        },
+    )
+    def cancel(self, request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:
+        try:
+            ending.cancel(object_id)
+            messages.success(request, gettext("The run was cancelled."))
+        except ending.NotAllowed as error:
+            messages.error(request, str(error))
+        return HttpResponse(headers={"HX-Redirect": reverse("admin:runs_run_change", args=(object_id,))})
+
+
+def _table(rows: Any) -> SafeString:
+    cells = format_html_join("", "<tr><td>{}</td><td style='padding-left: 1.5rem'>{}</td></tr>", rows)
+    return format_html("<table>{}</table>", cells)
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "-"
+    return str(value) if isinstance(value, int) else f"{value:.4f}"

@@ -1,0 +1,37 @@
+"""What happens without being asked for: every unfinished run is looked at again, and files that may not stay go.
+
+A lost message, a killed worker or a wiped broker only costs the time until the next sweep.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from django.db import DatabaseError
+from django.utils import timezone
+
+from fedcore.coordinator.runs import ending, storage
+from fedcore.coordinator.runs.advance import advance
+from fedcore.coordinator.runs.models import Artefact, Run
+from fedcore.coordinator.runs.orders import DATASET
+
+logger = logging.getLogger(__name__)
+
+
+def sweep_runs() -> None:
+    """Move every unfinished run on. One run's trouble does not stop the others."""
+    for run_id in Run.objects.unfinished().values_list("pk", flat=True):
+        try:
+            advance(run_id)
+        except DatabaseError:
+            logger.exception("The sweep could not move run %s on; it tries again.", run_id[:8])
+
+
+def tidy_artefacts() -> None:
+    """Delete merged datasets without every owner's leave, and files that belong to nothing any more."""
+    now = timezone.now()
+    kept = Artefact.objects.filter(role=DATASET, deleted_at=None).select_related("run")
+    for artefact in kept:
+        if artefact.run.ended and not ending.may_download(artefact.run, now):
+            ending.withdraw(artefact.run)
+    storage.collect_garbage()

@@ -1,0 +1,231 @@
+"""Settings of the coordinator, from environment variables. Each is documented where it is read.
+
+Without any variable set, one machine runs everything: SQLite, an embedded broker, a data directory `var/coordinator`
+beside `manage.py`, reachable on loopback only.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+from django.urls import reverse_lazy
+
+from project.data_directory import make_private, secret_of
+from project.limits import MAXIMUM_BODY_BYTES
+from project.theme import UNFOLD as UNFOLD
+
+env = environ.Env()
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+# --- where things are ------------------------------------------------------------------------------------
+FEDCORE_DATA_DIR = make_private(Path(env("FEDCORE_DATA_DIR", default=str(BASE_DIR / "var" / "coordinator"))))
+SECRET_KEY = env("SECRET_KEY", default="") or secret_of(FEDCORE_DATA_DIR / "keys" / "django.key")
+
+# --- who runs it, what it loads, how long it waits -------------------------------------------------------
+FEDCORE_OPERATOR_ORGANISATION: str = env("FEDCORE_OPERATOR_ORGANISATION", default="operator")
+FEDCORE_PLUGIN_DISTRIBUTIONS: list[str] = env.list("FEDCORE_PLUGIN_DISTRIBUTIONS", default=["fedcore"])
+FEDCORE_ORDER_SECONDS: int = env.int("FEDCORE_ORDER_SECONDS", default=24 * 3600)
+FEDCORE_CLOSE_SECONDS: int = env.int("FEDCORE_CLOSE_SECONDS", default=7 * 24 * 3600)
+FEDCORE_ORDER_UPLOAD_BYTES: int = env.int("FEDCORE_ORDER_UPLOAD_BYTES", default=8 * 1024**3)
+FEDCORE_LEASE_SECONDS: float = env.float("FEDCORE_LEASE_SECONDS", default=15.0)
+FEDCORE_POLL_SECONDS: float = env.float("FEDCORE_POLL_SECONDS", default=0.05)
+FEDCORE_TORCH_THREADS: int = env.int("FEDCORE_TORCH_THREADS", default=1)
+
+# --- safety ----------------------------------------------------------------------------------------------
+FEDCORE_PRODUCTION: bool = env.bool("FEDCORE_PRODUCTION", default=False)
+DEBUG: bool = env.bool("DEBUG", default=False)
+if FEDCORE_PRODUCTION and DEBUG:
+    raise ImproperlyConfigured(
+        "DEBUG shows settings and source to visitors. Unset it, or FEDCORE_PRODUCTION."
+    )
+ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+SECURE_CONTENT_TYPE_NOSNIFF = True
+X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "same-origin"
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_AGE = 10 * 3600
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = FEDCORE_PRODUCTION
+SECURE_SSL_REDIRECT: bool = env.bool("SECURE_SSL_REDIRECT", default=FEDCORE_PRODUCTION)
+SECURE_HSTS_SECONDS = 365 * 24 * 3600 if FEDCORE_PRODUCTION else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = FEDCORE_PRODUCTION
+if env.bool("FEDCORE_BEHIND_PROXY", default=False):
+    # Only for a proxy that sets or strips this header itself: otherwise visitors could claim to use TLS.
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    AXES_IPWARE_PROXY_COUNT = 1
+DATA_UPLOAD_MAX_MEMORY_SIZE = MAXIMUM_BODY_BYTES
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 1000
+
+# --- applications ----------------------------------------------------------------------------------------
+INSTALLED_APPS = [
+    "unfold.apps.BasicAppConfig",
+    "unfold.contrib.filters",
+    "unfold.contrib.forms",
+    "project.apps.CoordinatorAdminConfig",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "knox",
+    "axes",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "fedcore.coordinator.governance",
+    "fedcore.coordinator.runs",
+    "fedcore.coordinator.api",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "project.static.StaticFiles",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",
+]
+ROOT_URLCONF = "project.urls"
+WSGI_APPLICATION = "project.wsgi.application"
+ASGI_APPLICATION = "project.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        # Before the applications' own, so that the dashboard replaces the theme's front page.
+        "DIRS": [BASE_DIR / "fedcore" / "coordinator" / "governance" / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+# --- database --------------------------------------------------------------------------------------------
+DATABASES = {
+    "default": env.db("DATABASE_URL", default=f"sqlite:///{FEDCORE_DATA_DIR / 'coordinator.sqlite3'}")
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+_engine = DATABASES["default"]["ENGINE"]
+if _engine.endswith("sqlite3"):
+    # Writers queue for the lock at the start of a transaction instead of failing in the middle of one.
+    DATABASES["default"]["OPTIONS"] = {
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+        "init_command": "PRAGMA journal_mode=WAL;PRAGMA synchronous=NORMAL;PRAGMA secure_delete=ON;",
+    }
+elif _engine.endswith("mysql"):
+    DATABASES["default"].setdefault("OPTIONS", {}).update(
+        {"charset": "utf8mb4", "isolation_level": "read committed"}
+    )
+    try:
+        import MySQLdb  # type: ignore[import-untyped]  # noqa: F401
+    except ImportError:
+        import pymysql
+
+        pymysql.install_as_MySQLdb()
+
+# Counts of logins. With several web processes, all of them need the same: redis://, say.
+CACHES = {"default": env.cache("CACHE_URL", default="locmemcache://fedcore")}
+
+# --- Celery: JSON only, results in the database and never in the broker ----------------------------------
+CELERY_BROKER_URL: str = env("BROKER_URL", default="")
+if not CELERY_BROKER_URL:
+    from fedcore.broker import broker_url
+
+    CELERY_BROKER_URL = broker_url(FEDCORE_DATA_DIR / "broker")
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_SERIALIZER = CELERY_RESULT_SERIALIZER = "json"
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ALWAYS_EAGER = False
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_SEND_TASK_EVENTS = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 12 * 3600} if "redis" in CELERY_BROKER_URL else {}
+CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 3, "interval_start": 0, "interval_step": 0.2}
+CELERY_BEAT_SCHEDULE = {
+    # What a lost message, a killed worker or a wiped broker left behind is found again.
+    "sweep": {"task": "fedcore.runs.sweep", "schedule": 2.0, "options": {"expires": 2.0}},
+    "tidy": {"task": "fedcore.runs.tidy", "schedule": 3600.0},
+}
+CELERY_TIMEZONE = "UTC"
+
+# --- people and passwords --------------------------------------------------------------------------------
+AUTH_USER_MODEL = "governance.Person"
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",
+    "django.contrib.auth.backends.ModelBackend",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+]
+LOGIN_URL = reverse_lazy("admin:login")
+LOGIN_REDIRECT_URL = reverse_lazy("admin:index")
+AXES_FAILURE_LIMIT = 5
+AXES_COOLOFF_TIME = timedelta(minutes=15)
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_RESET_ON_SUCCESS = True
+AXES_LOCKOUT_CALLABLE = "fedcore.coordinator.api.errors.locked_out"
+AXES_VERBOSE = False
+AXES_SENSITIVE_PARAMETERS = ["username", "ip_address", "password", "token"]
+
+# --- REST ------------------------------------------------------------------------------------------------
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["knox.auth.TokenAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["fedcore.coordinator.api.parsers.SmallJSONParser"],
+    "DEFAULT_THROTTLE_RATES": {"login": env("FEDCORE_LOGIN_RATE", default="30/minute")},
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "fedcore.coordinator.api.errors.handle",
+    "UNICODE_JSON": True,
+}
+REST_KNOX = {"TOKEN_TTL": timedelta(hours=10), "TOKEN_PREFIX": "fedcore_", "AUTO_REFRESH": False}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "fedcore coordinator",
+    "DESCRIPTION": "Catalogue, governance and runs. Owner hosts sign their requests; people use a token.",
+    "VERSION": "1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+}
+
+# --- language, time, files -------------------------------------------------------------------------------
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_I18N = USE_TZ = True
+STATIC_URL = "static/"
+STATIC_ROOT = Path(env("STATIC_ROOT", default=str(FEDCORE_DATA_DIR / "static")))
+WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = not FEDCORE_PRODUCTION
+_static = "whitenoise.storage.CompressedManifestStaticFilesStorage"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": _static if FEDCORE_PRODUCTION else "django.contrib.staticfiles.storage.StaticFilesStorage"
+    },
+}
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": env("LOG_LEVEL", default="WARNING")},
+    # Django's own set-up would mail errors, with request bodies, instead of logging them.
+    "loggers": {"django": {"handlers": [], "propagate": True}},
+}

@@ -1,0 +1,11 @@
+"""The coordinator under WSGI. Long polls hold a thread each here: prefer ASGI."""
+
+from __future__ import annotations
+
+import os
+
+from django.core.wsgi import get_wsgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
+
+application = get_wsgi_application()

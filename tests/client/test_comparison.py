@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from fedcore.client import Comparison
+from fedcore.client.comparison import exposure_of
+from fedcore.client.report_page import write_page
+
+Reports = list[dict[str, Any]]
+
+
+def shown(comparison: Comparison) -> str:
+    console = Console(file=io.StringIO(), width=200)
+    comparison.show(console)
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert isinstance(text, str)
+    return text
+
+
+def test_the_difference_to_the_reference_has_the_sign_of_a_loss(reports: Reports) -> None:
+    [(name, difference)] = Comparison(reports).differences().items()
+    assert name == "pooled (keyed_tokens)"
+    assert difference["f1"] == pytest.approx(-0.003)
+
+
+def test_joint_models_stand_apart_from_what_each_owner_reaches_alone(reports: Reports) -> None:
+    comparison = Comparison(reports)
+    assert [line.name for line in comparison.joint_lines()] == [
+        "reference (plaintext)",
+        "pooled (keyed_tokens)",
+    ]
+    assert [(line.tested_on, line.name) for line in comparison.owner_lines()][:3] == [
+        ("north", "own rows alone"),
+        ("north", "reference (plaintext)"),
+        ("north", "pooled (keyed_tokens)"),
+    ]
+
+
+def test_the_majority_class_is_always_beside_the_models(reports: Reports) -> None:
+    text = shown(Comparison(reports))
+    assert "always the majority class" in text
+    assert "0.9600" in text
+
+
+def test_pseudonymised_rows_are_never_called_encrypted(reports: Reports) -> None:
+    learns, readers = exposure_of(reports[2])
+    assert "pseudonymised, not encrypted" in learns
+    assert "which tokens are equal" in learns
+    assert "test guesses" in readers
+
+
+def test_a_local_run_shows_metrics_only(reports: Reports) -> None:
+    assert exposure_of(reports[0]) == ("Nothing but metrics leaves an owner.", "Nobody but the owner.")
+
+
+def test_the_reference_says_who_sees_plaintext(reports: Reports) -> None:
+    assert "reference host sees the rows' features in plaintext" in exposure_of(reports[1])[0]
+
+
+def test_a_run_without_a_reference_has_no_differences(reports: Reports) -> None:
+    assert Comparison(reports[2:]).differences() == {}
+
+
+def test_an_owner_without_held_out_rows_is_left_out(reports: Reports, tmp_path: Path) -> None:
+    for report in reports:
+        report["owners"][0]["metrics"] = None
+    comparison = Comparison(reports)
+    assert {line.tested_on for line in comparison.owner_lines()} == {"south"}
+    assert write_page(comparison, tmp_path / "page.html").exists()
+
+
+def test_figures_that_do_not_exist_are_dashes(reports: Reports) -> None:
+    reports[2]["metrics"]["roc_auc"] = None
+    comparison = Comparison(reports)
+    assert "roc_auc" not in comparison.differences()["pooled (keyed_tokens)"]
+    assert "–" in shown(comparison)
+
+
+def test_only_local_runs_can_be_shown_too(reports: Reports, tmp_path: Path) -> None:
+    comparison = Comparison(reports[:1])
+    assert "own rows alone" in shown(comparison)
+    assert "majority class" in write_page(comparison, tmp_path / "page.html").read_text()
+
+
+def test_the_page_has_all_plots_and_asks_nobody_for_anything(reports: Reports, tmp_path: Path) -> None:
+    page = write_page(Comparison(reports), tmp_path / "page.html", "Runs").read_text()
+    for plot in (
+        "Training loss",
+        "Training accuracy",
+        "ROC",
+        "Precision and recall",
+        "Confusion matrix, pooled",
+    ):
+        assert f"alt='{plot}" in page
+    assert "<script" not in page
+    assert "http" not in page.replace("http-equiv", "")
+
+
+def test_texts_of_others_are_escaped_in_the_page(reports: Reports, tmp_path: Path) -> None:
+    reports[2]["title"] = "<script>alert(1)</script>"
+    reports[2]["owners"][0]["host_name"] = "<img src=x onerror=alert(1)>"
+    page = write_page(Comparison(reports), tmp_path / "page.html").read_text()
+    assert "<script>" not in page
+    assert "<img src=x" not in page
+
+
+@pytest.mark.browser
+def test_the_page_fits_its_window_and_has_no_broken_pictures(reports: Reports, tmp_path: Path) -> None:
+    playwright = pytest.importorskip("playwright.sync_api")
+    chromium = Path("/usr/bin/chromium")
+    if not chromium.exists():
+        pytest.skip("Chromium is not installed.")
+    page_file = write_page(Comparison(reports), tmp_path / "page.html", "Runs")
+    with playwright.sync_playwright() as browsers:
+        browser = browsers.chromium.launch(executable_path=str(chromium), args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1200, "height": 900})
+        requests: list[str] = []
+        page.on("request", lambda request: requests.append(request.url))
+        page.goto(page_file.as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
+        assert all(url.startswith(("file:", "data:")) for url in requests)
+        browser.close()

@@ -1,0 +1,28 @@
+"""What holds for all tests: two run at a time on a small machine, and CI skips nothing that it should have."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from typing import Final
+
+import pytest
+
+NEEDED_IN_CI: Final = ("browser", "processes", "services")
+
+# Read by the numerical libraries when they are first imported. More threads than cores only wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def counts_as_failure(item: pytest.Item) -> bool:
+    """Whether a skip of this test is a failure: it needs what a machine of CI has to have."""
+    return bool(os.environ.get("CI")) and any(item.get_closest_marker(name) for name in NEEDED_IN_CI)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail") and counts_as_failure(item):
+        report.outcome = "failed"
+        report.longrepr = f"Skipped, but CI has to run it: {report.longrepr}"
+    return report
