@@ -19,9 +19,10 @@ from fedcore.owner.facts import Refused, Role
 from fedcore.owner.home import Home
 from fedcore.owner.isolation import refusal_of
 from fedcore.owner.journal import EntryKind, Journal, JournalError
-from fedcore.owner.orders import Life, OrderStore, StoredOrder, report_of
+from fedcore.owner.orders import Counting, Life, OrderStore, StoredOrder, report_of
 from fedcore.owner.phase_work import Carry, HostStopping, Means, Outcome, PhaseWork
 from fedcore.owner.release import RELEASING, may_leave
+from fedcore.owner.rules.case import covered_runs
 from fedcore.owner.run_folder import RunFolder
 from fedcore.owner.shards import Bell
 from fedcore.owner.spool import OrderSpool, digest_of
@@ -86,9 +87,8 @@ class Answering:
             return self._store_failure(
                 order, Status.REFUSED, refused.code if refused else RefusalCode.INTERNAL
             )
-        self._store.reserve(order.id, _counted_grant(order, decided), int(self._clock()))
         try:
-            outcome = self._outcome(order, decided)
+            outcome = self._reserved_outcome(order, decided)
         except (HostStopping, JournalError):
             raise
         except Exception as error:
@@ -134,6 +134,14 @@ class Answering:
                 raise
             logger.warning("The answer to order %s was not taken: %s", stored.id, error)
         self._store.release(stored.id)
+
+    def _reserved_outcome(self, order: Order, decided: Decided) -> Outcome | Refused:
+        if self._store.reserve(order.id, _counting(order, decided), int(self._clock())):
+            return self._outcome(order, decided)
+        return Refused(
+            RefusalCode.RELEASES_SPENT,
+            "Another run that was decided on at the same time took the grant's last release. Request access for more.",
+        )
 
     def _outcome(self, order: Order, decided: Decided) -> Outcome | Refused:
         work = self._work(order, decided)
@@ -217,9 +225,15 @@ def _refusal_in(decided: Decided) -> Refused | None:
     return decided.decision if isinstance(decided.decision, Refused) else None
 
 
-def _counted_grant(order: Order, decided: Decided) -> str | None:
-    releasing = decided.facts.role is Role.OWNER and order.phase in RELEASING
-    return order.grant.request.digest if releasing and order.grant is not None else None
+def _counting(order: Order, decided: Decided) -> Counting | None:
+    """The grant that this order's run counts against, from the first phase on that lets something leave."""
+    facts, named = decided.facts, decided.facts.spec.dataset_of(decided.facts.host)
+    if facts.role is not Role.OWNER or order.phase not in RELEASING:
+        return None
+    if order.grant is None or facts.request is None or named is None:
+        return None
+    offer = decided.governed.policy.datasets[named.name]
+    return Counting(order.grant.request.digest, covered_runs(facts.request, order.grant, offer))
 
 
 def _named(order: Order) -> dict[str, JsonValue]:

@@ -19,7 +19,8 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NoReturn
@@ -35,7 +36,6 @@ from fedcore.wire.encoding import WireError
 logger = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS: Final = 1.0
-GRACE_SECONDS: Final = 2.0
 FIRST_STATUS: Final = 64
 """Exit statuses from here on count the refusal codes in their order; 0 is success."""
 
@@ -78,20 +78,17 @@ def run_isolated(
     The calling process must have no other threads that matter to the work (a prefork child, a command).
     Raises `WorkFailed` with the code that the work ended with, and `WorkLost` when it was killed.
     """
-    ends, alive = os.pipe()
     sys.stdout.flush()
     sys.stderr.flush()
     parent = os.getpid()
     pid = os.fork()
     if pid == 0:
-        _be_the_worker(work, limits, alive, parent)
-    os.close(alive)
+        _be_the_worker(work, limits, parent)
     timely = False
     try:
-        timely = _watch(ends, limits.seconds, heartbeat)
+        timely = _watch(pid, limits.seconds, heartbeat)
     finally:
-        os.close(ends)
-        status = _reap(pid, GRACE_SECONDS if timely else 0)
+        status = _reap(pid)
     _raise_for(status, timely)
 
 
@@ -134,11 +131,11 @@ def leave_network() -> bool:
     return any(_libc.unshare(flags) == 0 for flags in (_CLONE_NEWNET, _CLONE_NEWUSER | _CLONE_NEWNET))
 
 
-def _be_the_worker(work: Callable[[], None], limits: Limits, alive: int, parent: int) -> NoReturn:
+def _be_the_worker(work: Callable[[], None], limits: Limits, parent: int) -> NoReturn:
     status = FIRST_STATUS + _CODES.index(RefusalCode.INTERNAL)
     try:
         die_with_parent(parent)
-        _confine(limits, alive)
+        _confine(limits)
         work()
         status = 0
     except BaseException as error:
@@ -151,11 +148,11 @@ def _be_the_worker(work: Callable[[], None], limits: Limits, alive: int, parent:
         os._exit(status)
 
 
-def _confine(limits: Limits, alive: int) -> None:
+def _confine(limits: Limits) -> None:
     os.setpgid(0, 0)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
-    _close_inherited({alive, *_log_files()})
+    _close_inherited(_log_files())
     if sys.platform == "linux":
         _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     if not leave_network():
@@ -198,32 +195,44 @@ def _address_space() -> int:
     return int(statm.read_text().split()[0]) * resource.getpagesize() if statm.exists() else 0
 
 
-def _watch(ends: int, seconds: float, heartbeat: Callable[[], None] | None) -> bool:
-    """Wait until the process at the other end of the pipe has gone. False when it took longer than `seconds`."""
+def _watch(pid: int, seconds: float, heartbeat: Callable[[], None] | None) -> bool:
+    """Wait until the process has ended. False when it took longer than `seconds`."""
     deadline = time.monotonic() + seconds
-    while True:
-        left = deadline - time.monotonic()
-        if left <= 0:
-            return False
-        readable, _, _ = select.select([ends], [], [], min(HEARTBEAT_SECONDS, left))
-        if readable:
-            return True
-        if heartbeat is not None:
-            heartbeat()
+    with _ending_of(pid) as ended:
+        while (left := deadline - time.monotonic()) > 0:
+            if ended(min(HEARTBEAT_SECONDS, left)):
+                return True
+            if heartbeat is not None:
+                heartbeat()
+    return False
 
 
-def _reap(pid: int, grace: float) -> int:
-    """The exit status of the process, which is killed with all that it started if it outlives the grace."""
-    deadline = time.monotonic() + grace
-    while True:
-        found, status = os.waitpid(pid, os.WNOHANG)
-        if found or time.monotonic() >= deadline:
-            break
-        time.sleep(0.001)
+@contextmanager
+def _ending_of(pid: int) -> Iterator[Callable[[float], bool]]:
+    """A function that waits up to some seconds for the end of a child, and tells whether it came."""
+    if hasattr(os, "pidfd_open"):
+        descriptor = os.pidfd_open(pid)
+        try:
+            yield lambda seconds: bool(select.select([descriptor], [], [], seconds)[0])
+        finally:
+            os.close(descriptor)
+        return
+
+    def polled(seconds: float) -> bool:
+        deadline = time.monotonic() + seconds
+        while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.005)
+        return True
+
+    yield polled
+
+
+def _reap(pid: int) -> int:
+    """The exit status of the process; it is killed if it still runs, with all that it has started."""
     _kill_group(pid)
-    if not found:
-        _, status = os.waitpid(pid, 0)
-    return status
+    return os.waitpid(pid, 0)[1]
 
 
 def _kill_group(pid: int) -> None:

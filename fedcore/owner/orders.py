@@ -83,6 +83,14 @@ class ShareOfWork:
     rows: int
 
 
+@dataclass(frozen=True)
+class Counting:
+    """The grant that a run counts against, and how many runs it covers."""
+
+    grant: str
+    limit: int
+
+
 class OrderStore:
     """The agent's database of orders. May be used from several threads."""
 
@@ -120,15 +128,28 @@ class OrderStore:
             )
             return _order(database, order.id)
 
-    def reserve(self, order: str, grant: str | None, now: int) -> None:
-        """Decide for the work: from here on its run counts against the grant, where one is given."""
+    def reserve(self, order: str, counting: Counting | None, now: int) -> bool:
+        """Decide for the work: from here on its run counts against the grant, where one is given.
+
+        False, and nothing is reserved, where other runs have used the grant up: several runs may have been
+        decided on at once, and here they are counted in one transaction.
+        """
         with self._transaction() as database:
             stored = _order(database, order)
-            if grant is not None:
-                database.execute("INSERT OR IGNORE INTO releases VALUES (?, ?, ?)", (grant, stored.run, now))
+            if counting is not None:
+                (spent,) = database.execute(
+                    "SELECT count(*) FROM releases WHERE grant_digest = ? AND run <> ?",
+                    (counting.grant, stored.run),
+                ).fetchone()
+                if spent >= counting.limit:
+                    return False
+                database.execute(
+                    "INSERT OR IGNORE INTO releases VALUES (?, ?, ?)", (counting.grant, stored.run, now)
+                )
             database.execute(
                 "UPDATE orders SET life = ? WHERE id = ? AND life = ?", (Life.RESERVED, order, Life.CLAIMED)
             )
+            return True
 
     def store(self, order: str, report: Signed, status: Status) -> StoredOrder:
         """Keep the answer. The first one stays: a second answer to the same order is dropped."""

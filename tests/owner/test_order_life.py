@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from fedcore.owner.agent import Agent
 from fedcore.owner.journal import EntryKind, JournalError
-from fedcore.owner.orders import Life, OrderStore
+from fedcore.owner.orders import Counting, Life, OrderStore
 from fedcore.owner.tasks import InlineBell
 from fedcore.wire.codes import RefusalCode
 from fedcore.wire.keys import SigningKey
@@ -85,7 +86,7 @@ def test_an_order_that_was_not_stored_is_done_again_after_a_restart(
     store = OrderStore(north.home.state_path)
     store.claim(order.open(Order), order, 0)
     if life is Life.RESERVED:
-        store.reserve(order.open(Order).id, plan.grants[north.key].request.digest, 0)
+        store.reserve(order.open(Order).id, Counting(plan.grants[north.key].request.digest, 1), 0)
     store.close()
     restarted = north.agent()
     restarted.resume()
@@ -219,3 +220,20 @@ def test_too_few_rows_let_nothing_leave(tmp_path: Path, warmed: None) -> None:
     assert not cast.coordinator.artefacts
     for agent in agents:
         agent.close()
+
+
+def test_runs_that_were_decided_on_at_once_take_no_more_releases_than_the_grant_has(
+    cast: Cast, north: Owner
+) -> None:
+    plans = [cast.spec(Protocol.LOCAL) for _ in range(8)]
+    store = OrderStore(north.home.state_path)
+    orders = [plan.order(Phase.TRAIN, north) for plan in plans]
+    for order in orders:
+        store.claim(order.open(Order), order, 0)
+    counting = Counting("ab" * 32, 3)
+    with ThreadPoolExecutor(len(orders)) as pool:
+        taken = list(pool.map(lambda order: store.reserve(order.open(Order).id, counting, 0), orders))
+    assert sorted(taken) == [False] * 5 + [True] * 3
+    winner = orders[taken.index(True)].open(Order)
+    assert store.reserve(winner.id, counting, 0), "a run that is counted may go on"
+    store.close()

@@ -41,6 +41,16 @@ class OwnerWork(Work):
     def subject(self) -> str:
         return f"[datasets.{self.named.name}]"
 
+    @property
+    def releases(self) -> int:
+        """How many runs the grant covers."""
+        return covered_runs(self.request, self.grant, self.offer)
+
+
+def covered_runs(request: AccessRequest, grant: Grant, offer: Dataset) -> int:
+    """How many runs a grant covers here: the least of what was asked, granted, and allowed by the policy."""
+    return min(request.releases, grant.releases, offer.releases)
+
 
 def require(holds: bool, code: RefusalCode, why: str) -> Decision:
     return Allowed() if holds is True else Refused(code, why)

@@ -67,11 +67,10 @@ def grant_has_not_expired(work: OwnerWork) -> Decision:
 
 
 def releases_are_left(work: OwnerWork) -> Decision:
-    limit = min(work.request.releases, work.grant.releases, work.offer.releases)
     return require(
-        work.facts.counted or work.facts.releases_spent < limit,
+        work.facts.counted or work.facts.releases_spent < work.releases,
         RefusalCode.RELEASES_SPENT,
-        f"The grant covers {limit} runs and {work.facts.releases_spent} are spent. Request access for more, or raise "
+        f"The grant covers {work.releases} runs and {work.facts.releases_spent} are spent. Request access for more, or raise "
         f"releases in {work.subject}.",
     )
 
