@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,10 @@ from typing import Final
 from fedcore.plugin_api import SourceFile
 from plugins.readers.apache.generator import generate
 
-REAL: Final = Path(__file__).resolve().parents[2] / "shared" / "data"
+REAL: Final = Path(
+    os.environ.get("FEDCORE_REAL_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data"
+)
+"""The folder with the real lines; the environment variable `FEDCORE_REAL_DATA` names another."""
 _NAMES: Final = {"benign": "goodqueries.txt", "attack": "badqueries.txt"}
 _MADE_ROWS: Final = 125_000
 
@@ -24,6 +28,7 @@ class RequestFiles:
 
     files: tuple[SourceFile, ...]
     source: str
+    real: bool
 
     def rows(self) -> list[bytes]:
         """All lines that are not empty."""
@@ -38,10 +43,11 @@ def request_files() -> Iterator[RequestFiles]:
         real = {label: REAL / f"{name}.gz" for label, name in _NAMES.items()}
         if all(path.exists() for path in real.values()):
             contents = {label: gzip.decompress(path.read_bytes()) for label, path in real.items()}
-            source = "real lines"
+            source, found = "real lines", True
         else:
-            contents, source = _made(), f"made lines ({REAL} has no real ones)"
-        yield RequestFiles(tuple(_written(Path(folder), contents)), source)
+            contents, found = _made(), False
+            source = f"made lines ({REAL} has no real ones)"
+        yield RequestFiles(tuple(_written(Path(folder), contents)), source, found)
 
 
 def _written(folder: Path, contents: dict[str, bytes]) -> Iterator[SourceFile]:

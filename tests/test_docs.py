@@ -26,7 +26,7 @@ from fedcore.plugin_api.values import Text
 from fedcore.wire.keys import HostCard, SealingKey, SigningKey
 
 ROOT = Path(__file__).resolve().parents[1]
-GUIDES = sorted(ROOT.glob("docs/*.md")) + [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+GUIDES = [*sorted(ROOT.glob("docs/*.md")), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 

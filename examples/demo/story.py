@@ -36,7 +36,7 @@ def tell(settings: Settings, console: Console, begun: float) -> None:
         offers = make_offers(settings, owners)
         for owner, offer in zip(cast.owners, offers, strict=True):
             console.print(f"{owner.title} has {offer.rows:,} rows: {offer.title}.")
-        coordinator = _start(cast, offers, processes, console)
+        coordinator = start_everything(cast, offers, processes, console)
         reports = _let_sam_work(cast, coordinator, offers[0].column, processes, console)
         console.print(f"Checked: {check_quality(reports)}.")
         console.print(f"Checked: {check_separation(cast)}.")
@@ -46,7 +46,7 @@ def tell(settings: Settings, console: Console, begun: float) -> None:
             _stay(processes, console)
 
 
-def _start(cast: Cast, offers: list[Offer], processes: Processes, console: Console) -> Coordinator:
+def start_everything(cast: Cast, offers: list[Offer], processes: Processes, console: Console) -> Coordinator:
     console.print("Making keys for three hosts, a coordinator and a scientist …")
     cards = {host.name: init_host(host, processes) for host in cast.hosts}
     coordinator = start_coordinator(cast, cards, processes)
@@ -55,7 +55,7 @@ def _start(cast: Cast, offers: list[Offer], processes: Processes, console: Conso
         policy = owner_toml(host, cast, coordinator, cards, key, offer)
         (host.home / "owner.toml").write_text(policy)
         start_host(host, processes)
-    clara = _session(cast, coordinator, cast.person("clara"))
+    clara = session_of(cast, coordinator, cast.person("clara"))
     processes.wait_until(
         "The owners' hosts announce their datasets",
         lambda: len(clara.datasets()) == len(offers),
@@ -84,14 +84,14 @@ def _let_sam_work(
     university = cast.university
     command = [sys.executable, "-m", "examples.demo.scientist", coordinator.url, "--column", column]
     command += ["--out", str(university.directory)]
-    owners = [_session(cast, coordinator, cast.person(name)) for name in ("olga", "otto")]
+    owners = [session_of(cast, coordinator, cast.person(name)) for name in ("olga", "otto")]
     sam = processes.start(
         "scientist", university.name, command, university.environment(), university.log / "sam.log", show=True
     )
     approved = 0
     while not sam.ended:
         if approved < len(owners):
-            approved += sum(_approve(session, console) for session in owners)
+            approved += sum(approve_waiting(session, console) for session in owners)
         _check_others(processes, sam)
         time.sleep(0.3)
     processes.running.remove(sam)
@@ -111,7 +111,7 @@ def _check_others(processes: Processes, sam: Process) -> None:
             raise failed(process)
 
 
-def _approve(session: Session, console: Console) -> int:
+def approve_waiting(session: Session, console: Console) -> int:
     """Approve the waiting requests that this data owner sees; returns how many."""
     waiting = [item for item in session.requests() if item["state"] == "waiting"]
     for item in waiting:
@@ -157,7 +157,7 @@ def _stay(processes: Processes, console: Console) -> None:
         time.sleep(1)
 
 
-def _session(cast: Cast, coordinator: Coordinator, person: Person) -> Session:
+def session_of(cast: Cast, coordinator: Coordinator, person: Person) -> Session:
     organisation = next(some for some in cast.organisations if some.name == person.organisation)
     session = Session(coordinator.url, organisation.directory / "people" / person.username)
     try:

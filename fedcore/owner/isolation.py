@@ -150,7 +150,7 @@ def _be_the_worker(work: Callable[[], None], limits: Limits, parent: int) -> NoR
 
 def _confine(limits: Limits) -> None:
     os.setpgid(0, 0)
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
     _close_inherited(_log_files())
     if sys.platform == "linux":

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final, Protocol
@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 ATTEMPTS: Final = 3
 POLL_SECONDS: Final = 0.01
+COMPUTING: Final = "computing"
+"""The stage of a report's seconds that the coordinator counts as computing; everything else is overhead."""
 SILENCE_SECONDS: Final = 5.0
 """How long nothing may happen on any task of this order before unclaimed ones are rung for again."""
 
@@ -94,10 +96,14 @@ class Shards:
 
 
 def add_seconds(parts: Iterable[Finished]) -> dict[str, float]:
-    """Seconds by stage, added over the workers that shared the work."""
-    total: Counter[str] = Counter()
+    """Seconds by stage, added over the workers that shared the work, and `computing`: those of the busiest worker."""
+    total: defaultdict[str, float] = defaultdict(float)
+    by_worker: defaultdict[int, float] = defaultdict(float)
     for part in parts:
-        total.update(part.seconds)
+        by_worker[part.worker] += sum(part.seconds.values())
+        for stage, seconds in part.seconds.items():
+            total[stage] += seconds
+    total[COMPUTING] = max(by_worker.values(), default=0.0)
     return {stage: round(seconds, 6) for stage, seconds in total.items()}
 
 

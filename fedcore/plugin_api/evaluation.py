@@ -159,19 +159,17 @@ def _histogram(
 
 
 def _from_confusion(confusion: NDArray[np.int64]) -> dict[str, float]:
-    from sklearn.metrics import accuracy_score, balanced_accuracy_score, precision_recall_fscore_support
+    from sklearn.metrics import accuracy_score, precision_recall_fscore_support, recall_score
 
     classes = len(confusion)
     true, predicted = np.divmod(np.arange(classes * classes), classes)
     weights = confusion.ravel()
-    occurring = confusion.sum(axis=1)[true] > 0
     average: Any = {"average": "binary"} if classes == 2 else {"average": "macro", "labels": range(classes)}
     precision, recall, f1, _ = precision_recall_fscore_support(
         true, predicted, sample_weight=weights, zero_division=0, **average
     )
-    balanced = balanced_accuracy_score(
-        true[occurring], predicted[occurring], sample_weight=weights[occurring]
-    )
+    occurring = np.flatnonzero(confusion.sum(axis=1))
+    balanced = recall_score(true, predicted, sample_weight=weights, average="macro", labels=occurring)
     return {
         "accuracy": float(accuracy_score(true, predicted, sample_weight=weights)),
         "balanced_accuracy": float(balanced),

@@ -69,7 +69,8 @@ class Registry:
         self._pluggy.add_hookspecs(hookspecs)
         self._classes: dict[str, dict[str, type[Plugin[Any]]]] = {}
         for module in modules:
-            self._pluggy.register(module)
+            if not self._pluggy.is_registered(module):
+                self._pluggy.register(module)
         self._collect()
 
     @classmethod

@@ -6,12 +6,12 @@ takes the smaller of both limits, so a coordinator that widens a grant gains not
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from fedcore.wire.encoding import Label, Message, Name, Seconds
-from fedcore.wire.signing import WIRE_VERSION, Signed, SignedMessage
+from fedcore.wire.signing import WIRE_VERSION, Signed, SignedMessage, WireVersion
 from fedcore.wire.spec import DatasetVersion, Nonce, Pipeline, Privacy, Protocol
 
 Releases = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -26,7 +26,7 @@ class AccessRequest(SignedMessage):
 
     KIND: ClassVar[str] = "access-request"
 
-    version: Literal[1] = WIRE_VERSION
+    version: WireVersion = WIRE_VERSION
     dataset: DatasetVersion
     purpose: Name
     reason: Annotated[str, Field(max_length=2000)] = ""

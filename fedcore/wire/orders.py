@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import hashlib
 from enum import StrEnum
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from fedcore.wire.access import Grant
 from fedcore.wire.encoding import Digest, Label, Message, Name, PublicKey, Seconds
-from fedcore.wire.signing import WIRE_VERSION, Signed, SignedMessage
+from fedcore.wire.signing import WIRE_VERSION, Signed, SignedMessage, WireVersion
 
 OrderId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 MAXIMUM_ARTEFACT_BYTES = 4 * 1024**3
@@ -69,7 +69,7 @@ class Order(SignedMessage):
 
     KIND: ClassVar[str] = "order"
 
-    version: Literal[1] = WIRE_VERSION
+    version: WireVersion = WIRE_VERSION
     id: OrderId
     phase: Phase
     step: Annotated[int, Field(ge=0, le=31)] = 0

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from fedcore.wire.codes import RefusalCode
 from fedcore.wire.encoding import Digest, Message, Name, PublicKey, Seconds
 from fedcore.wire.orders import ArtefactRef, OrderId, Phase
-from fedcore.wire.signing import WIRE_VERSION, SignedMessage
+from fedcore.wire.signing import WIRE_VERSION, SignedMessage, WireVersion
 
 Count = Annotated[int, Field(ge=0, le=2**53 - 1)]
 Base64 = Annotated[str, Field(max_length=4096, pattern=r"^[A-Za-z0-9+/]*={0,2}$")]
@@ -145,7 +145,7 @@ class Report(SignedMessage):
 
     KIND: ClassVar[str] = "report"
 
-    version: Literal[1] = WIRE_VERSION
+    version: WireVersion = WIRE_VERSION
     order: OrderId
     run: Digest
     phase: Phase
@@ -186,6 +186,6 @@ class Announcement(SignedMessage):
 
     KIND: ClassVar[str] = "announcement"
 
-    version: Literal[1] = WIRE_VERSION
+    version: WireVersion = WIRE_VERSION
     datasets: Annotated[tuple[DatasetOffer, ...], Field(max_length=1000)]
     announced_at: Seconds

@@ -18,6 +18,8 @@ from fedcore.wire.encoding import MAXIMUM_MESSAGE_BYTES, Message, PublicKey, Wir
 from fedcore.wire.keys import SigningKey, verify
 
 WIRE_VERSION: Final = 1
+WireVersion = Annotated[int, Field(ge=WIRE_VERSION, le=WIRE_VERSION)]
+"""The version of a message: the number itself. A `Literal` would also take `true`, which equals 1."""
 
 
 class SignedMessage(Message):
@@ -36,11 +38,15 @@ SomeMessage = TypeVar("SomeMessage", bound=SignedMessage)
 
 
 class Signed(Message):
-    """A signed message as it travels: the text, who signed it, and the signature (base64)."""
+    """A signed message as it travels: the text, who signed it, and the signature.
+
+    The signature is 64 bytes in base64, whose last character has four unused bits: only the one spelling in
+    which they are zero is accepted, so that nobody can write the same message in two ways.
+    """
 
     text: Annotated[str, Field(max_length=MAXIMUM_MESSAGE_BYTES)]
     signer: PublicKey
-    signature: Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]{86}==$")]
+    signature: Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]{85}[AQgw]==$")]
 
     @property
     def digest(self) -> str:

@@ -14,7 +14,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, JsonValue, model_validator
 
 from fedcore.wire.encoding import Digest, Label, Message, Name, PublicKey, Seconds
-from fedcore.wire.signing import WIRE_VERSION, SignedMessage
+from fedcore.wire.signing import WIRE_VERSION, SignedMessage, WireVersion
 
 Options = dict[Annotated[str, Field(max_length=63)], JsonValue]
 Nonce = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
@@ -93,7 +93,7 @@ class RunSpec(SignedMessage):
 
     KIND: ClassVar[str] = "run-spec"
 
-    version: Literal[1] = WIRE_VERSION
+    version: WireVersion = WIRE_VERSION
     title: Label
     purpose: Name
     datasets: Annotated[tuple[DatasetVersion, ...], Field(min_length=1, max_length=64)]

@@ -26,7 +26,6 @@ from fedcore.wire.orders import ArtefactRef, Phase
 from fedcore.wire.reports import Report
 from fedcore.wire.signing import Signed
 from fedcore.wire.spec import DatasetVersion, Pipeline, PluginChoice, Protocol, RunSpec, Training
-
 from tests.owner.scripted import ScriptedCoordinator
 
 HASHED = Pipeline(

@@ -10,7 +10,6 @@ from fedcore.owner.agent import Agent
 from fedcore.owner.warming import warm_plugins
 from fedcore.owner.work import registry_of
 from fedcore.plugin_api.registry import AllowedDistribution
-
 from tests.owner.cast import Cast
 
 

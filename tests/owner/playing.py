@@ -7,7 +7,6 @@ from fedcore.wire.codes import RefusalCode
 from fedcore.wire.orders import Phase
 from fedcore.wire.reports import Report, Status
 from fedcore.wire.signing import Signed
-
 from tests.owner.cast import Plan
 
 

@@ -16,7 +16,6 @@ from fedcore.wire.orders import Phase, order_id
 from fedcore.wire.reports import Offered, Report, Shared, Status
 from fedcore.wire.signing import Signed
 from fedcore.wire.spec import Protocol
-
 from tests.owner.cast import Cast, Plan
 from tests.owner.playing import agree, code_of, do, play
 

@@ -19,7 +19,6 @@ from fedcore.wire.orders import Order, Phase
 from fedcore.wire.reports import Status, Trained
 from fedcore.wire.signing import Signed
 from fedcore.wire.spec import Protocol
-
 from tests.owner.cast import Cast, Owner, Plan
 from tests.owner.playing import agree, do, play
 

@@ -13,7 +13,6 @@ from fedcore.plugin_api.evaluation import from_evaluated, metrics_of
 from fedcore.wire.orders import Phase
 from fedcore.wire.reports import Closed, Evaluated, Prepared
 from fedcore.wire.spec import Protocol
-
 from tests.owner.cast import Cast
 from tests.owner.playing import agree, do
 

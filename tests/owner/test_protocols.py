@@ -17,7 +17,6 @@ from fedcore.wire.orders import Phase
 from fedcore.wire.reports import Closed, Evaluated, Prepared, Report, Settled, Trained
 from fedcore.wire.signing import Signed
 from fedcore.wire.spec import Protocol, Training
-
 from tests.owner.cast import FITTED_AT, PLAIN, RANKED, Cast, Plan
 from tests.owner.playing import agree, code_of, do, play
 

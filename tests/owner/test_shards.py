@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from collections.abc import Callable
@@ -18,8 +19,6 @@ from fedcore.owner.spool import STALE_SECONDS, OrderSpool
 from fedcore.plugin_api.readers import Shard
 from fedcore.wire.codes import RefusalCode
 from fedcore.wire.spec import Pipeline, PluginChoice, Training
-
-import hashlib
 
 ORDER = "ab" * 16
 PAYLOAD = b"the payload"

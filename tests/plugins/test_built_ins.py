@@ -68,7 +68,11 @@ def test_importing_the_plugins_loads_neither_numba_nor_torch_nor_django() -> Non
 
 @pytest.mark.parametrize(("group", "name"), ALL)
 def test_every_plugin_can_warm_up(group: str, name: str) -> None:
-    REGISTRY.get(group, name).warm()
+    plugin = REGISTRY.get(group, name)
+    plugin.warm()
+    loaded = set(sys.modules)
+    plugin.warm()
+    assert set(sys.modules) == loaded
 
 
 def test_every_leak_has_words_for_the_owner() -> None:

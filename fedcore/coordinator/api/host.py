@@ -30,6 +30,7 @@ LONGEST_WAIT: Final = 30.0
 ORDERS_PER_ANSWER: Final = 16
 
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+_ORDER_ID: Final = re.compile(r"[0-9a-f]{32}")
 
 NEEDS: Final = {
     Phase.SUMMARISE: "summary",
@@ -146,7 +147,8 @@ def download(
 
 
 def _own_order(host: OwnerHost, order_id: str) -> RunOrder:
-    order: RunOrder | None = RunOrder.objects.select_related("run").filter(pk=order_id, host=host).first()
+    known = RunOrder.objects.select_related("run").filter(host=host)
+    order: RunOrder | None = known.filter(pk=order_id).first() if _ORDER_ID.fullmatch(order_id) else None
     if order is None:
         raise Refusal(404, "not_found", "This host has no such order.")
     return order

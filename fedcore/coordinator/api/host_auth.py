@@ -81,8 +81,9 @@ def check_method(request: HttpRequest, method: str) -> None:
 def read_body(request: HttpRequest, limit: int) -> bytes:
     """The body. Raises `Refusal` (413) without reading a body that is declared or turns out too large."""
     declared = request.META.get("CONTENT_LENGTH") or "0"
-    body = b"" if not declared.isdigit() or int(declared) > limit else request.read(limit + 1)
-    if not declared.isdigit() or int(declared) > limit or len(body) > limit:
+    fits = declared.isdigit() and int(declared) <= limit
+    body = request.read(limit + 1) if fits else b""
+    if not fits or len(body) > limit:
         raise Refusal(413, RefusalCode.TOO_LARGE, f"A body here has at most {limit} bytes.")
     return body
 
@@ -91,7 +92,7 @@ def authenticate(request: HttpRequest, body: bytes) -> OwnerHost:
     """The active host that signed this request; its last contact is noted. Raises `Refusal` (401)."""
     names = (KEY_HEADER, TIME_HEADER, SIGNATURE_HEADER)
     headers = {name: request.headers.get(name, "") for name in names}
-    host = OwnerHost.objects.filter(signing_key=headers[KEY_HEADER], is_active=True).first()
+    host: OwnerHost | None = OwnerHost.objects.active().filter(signing_key=headers[KEY_HEADER]).first()
     try:
         verify_request(headers, request.method or "", request.get_full_path(), body, int(time.time()))
     except WireError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Any, Final
 
@@ -31,6 +32,7 @@ from fedcore.coordinator.runs.states import ENDED
 
 LONGEST_WAIT: Final = 30.0
 EVENTS_PER_ANSWER: Final = 200
+_RUN_ID: Final = re.compile(r"[0-9a-f]{64}")
 
 
 class Conflict(APIException):
@@ -194,7 +196,7 @@ def _person(request: HttpRequest) -> Person | None:
 def _news(person: Person, run_id: str, after: int) -> tuple[dict[str, Any], int, bool] | None:
     """What is new about a run, the latest serial of all events, and whether there is something to tell."""
     latest = latest_event()
-    run = Run.objects.visible_to(person).filter(pk=run_id).first()
+    run = Run.objects.visible_to(person).filter(pk=run_id).first() if _RUN_ID.fullmatch(run_id) else None
     if run is None:
         return None
     rows = RunEvent.objects.filter(run=run, pk__gt=after).order_by("pk")[:EVENTS_PER_ANSWER]
@@ -214,7 +216,7 @@ def _visible(request: Request) -> Any:
 
 
 def _run(request: Request, run_id: str) -> Run:
-    found: Run | None = _visible(request).filter(pk=run_id).first()
+    found: Run | None = _visible(request).filter(pk=run_id).first() if _RUN_ID.fullmatch(run_id) else None
     if found is None:
         raise Http404
     return found

@@ -33,7 +33,6 @@ STATE_COLOURS = {
     "cancelled": "",
     "expired": "danger",
 }
-STATUS_COLOURS = {"done": "success", "refused": "danger", "failed": "danger", "": "info"}
 SHOWN_METRICS = (
     ("f1", "F1"),
     ("roc_auc", "ROC AUC"),
@@ -53,7 +52,8 @@ class ReadOnlyInline(GovernedInline):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         # Whoever sees the run sees its parts; the run's own page has asked already.
-        return self.model._default_manager.all()
+        rows: QuerySet[Any] = self.model._default_manager.all()
+        return rows
 
     def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return True
@@ -67,6 +67,7 @@ class ReadOnlyInline(GovernedInline):
 
 class DatasetInline(ReadOnlyInline):
     model = RunDataset
+    verbose_name_plural = _("Datasets")
     fields = ("host", "name", "request", "short_version")
     readonly_fields = fields
     tab = True
@@ -78,7 +79,7 @@ class DatasetInline(ReadOnlyInline):
 
 class OrderInline(ReadOnlyInline):
     model = RunOrder
-    fields = ("phase", "part", "host", "coloured_status", "code", "issued_at", "reported_at")
+    fields = ("phase", "part", "host", "shown_status", "code", "issued_at", "reported_at")
     readonly_fields = fields
     tab = True
 
@@ -86,9 +87,9 @@ class OrderInline(ReadOnlyInline):
     def part(self, order: RunOrder) -> str:
         return f"{order.step} / {order.round}"
 
-    @display(description=_("status"), label=STATUS_COLOURS)
-    def coloured_status(self, order: RunOrder) -> tuple[str, str]:
-        return order.status, order.status or gettext("sent")
+    @display(description=_("status"))
+    def shown_status(self, order: RunOrder) -> str:
+        return order.status or gettext("sent")
 
 
 class ArtefactInline(ReadOnlyInline):
@@ -128,7 +129,7 @@ class RunAdmin(GovernedAdmin):
     fieldsets = (
         (
             _("Now"),
-            {"fields": ("coloured_state", "bar", "message", "phase", "stopped_at", "remedy")},
+            {"fields": ("state", "bar", "message", "phase", "stopped_at", "remedy")},
         ),
         (
             _("What"),
@@ -161,7 +162,7 @@ class RunAdmin(GovernedAdmin):
     @display(description=_("progress"), ordering="progress")
     def bar(self, run: Run) -> SafeString:
         return format_html(
-            '<progress max="100" value="{}" style="width: 6rem"></progress> {}%',
+            '<progress max="100" value="{}" style="width: 6rem; accent-color: var(--color-primary-600)"></progress> {}%',
             *(2 * (round(100 * run.progress),)),
         )
 

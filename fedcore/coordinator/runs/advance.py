@@ -53,7 +53,7 @@ def _move(run_id: str) -> bool:
     if run is None or run.ended:
         return False
     now = timezone.now()
-    orders = list(run.orders.select_related("host"))
+    orders = list(run.orders.select_related("host").defer("envelope", "report"))
     roster = roster_of(run)
     if _stopped(run, orders, roster, now):
         return False

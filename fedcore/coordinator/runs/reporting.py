@@ -43,7 +43,7 @@ def report_of(run: Run, now: datetime) -> dict[str, Any]:
 
 
 def _backend(run: Run) -> dict[str, Any]:
-    backend = installed().of_type(EncryptionBackend, run.backend)  # type: ignore[type-abstract]
+    backend = installed().of_type(EncryptionBackend, run.backend)
     rows_leave = run.protocol_kind is not Protocol.LOCAL
     return {
         "name": backend.name,
@@ -109,7 +109,8 @@ def _curve(trained: Trained | None) -> dict[str, Any] | None:
 def _seconds(run: Run, orders: Sequence[RunOrder], now: datetime) -> dict[str, float]:
     """Wall seconds by phase, all of them from the first order to the end, and which of them was computing.
 
-    A stage computes for as long as its slowest host says, and never longer than the stage took.
+    A stage computes for as long as the busiest worker of its slowest host says, and never longer than the stage
+    took. Waiting for a worker, sealing, uploads, orders and the state of the run are overhead.
     """
     stages: dict[tuple[Any, ...], list[RunOrder]] = defaultdict(list)
     for order in orders:
@@ -120,7 +121,7 @@ def _seconds(run: Run, orders: Sequence[RunOrder], now: datetime) -> dict[str, f
         ended = max(order.reported_at for order in answered if order.reported_at)
         wall = (ended - min(order.issued_at for order in answered)).total_seconds()
         walls[str(phase)] += wall
-        computing += min(wall, max(sum(order.reported.seconds.values()) for order in answered))
+        computing += min(wall, max(order.reported.seconds.get("computing", 0.0) for order in answered))
     if run.training is not None:
         walls[str(Phase.TRAIN)] += run.training["seconds"]
         computing += run.training["seconds"]

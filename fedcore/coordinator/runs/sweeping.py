@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 
-from django.db import DatabaseError
 from django.utils import timezone
 
 from fedcore.coordinator.runs import ending, storage
@@ -23,7 +22,7 @@ def sweep_runs() -> None:
     for run_id in Run.objects.unfinished().values_list("pk", flat=True):
         try:
             advance(run_id)
-        except DatabaseError:
+        except Exception:
             logger.exception("The sweep could not move run %s on; it tries again.", run_id[:8])
 
 

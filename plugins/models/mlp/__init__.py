@@ -5,9 +5,10 @@ On sequences its first layer is the mean of learnt vectors, one for each entry o
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from itertools import pairwise
+from typing import TYPE_CHECKING, Annotated, Final
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from fedcore.plugin_api import Options, ValueKind
 from fedcore.plugin_api.torch_models import TorchModelType
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 Width = Annotated[int, Field(ge=1, le=65_536)]
+MAXIMUM_WEIGHTS: Final = 2**26
 
 
 class MultilayerPerceptronOptions(Options):
@@ -30,6 +32,16 @@ class MultilayerPerceptronOptions(Options):
     dropout: Annotated[
         float, Field(ge=0, lt=1, description="The share of hidden values set to 0 in training.")
     ] = 0.0
+
+    @field_validator("hidden")
+    @classmethod
+    def _fits_into_memory(cls, hidden: tuple[int, ...]) -> tuple[int, ...]:
+        weights = sum(before * after for before, after in pairwise(hidden))
+        if weights > MAXIMUM_WEIGHTS:
+            raise ValueError(
+                f"{weights} weights between hidden layers, at most {MAXIMUM_WEIGHTS}: narrow them"
+            )
+        return hidden
 
 
 class MultilayerPerceptron(TorchModelType[MultilayerPerceptronOptions]):

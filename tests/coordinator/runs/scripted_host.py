@@ -147,7 +147,7 @@ class ScriptedHost:
             "status": Status.DONE,
             "result": result,
             "artefacts": tuple(artefacts),
-            "seconds": {"work": 0.001},
+            "seconds": {"computing": 0.001},
             "finished_at": int(time.time()),
         }
         return Report.model_validate({**facts, **changes}).signed_by(self.key).encode().encode()

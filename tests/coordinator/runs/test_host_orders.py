@@ -148,3 +148,26 @@ def test_a_database_error_while_watching_only_delays_those_who_wait() -> None:
 
     async_to_sync(wait)()
     assert looks == 2
+
+
+def test_whoever_begins_to_wait_while_a_watch_is_ending_is_woken_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = 0
+
+    async def in_turn() -> float:
+        nonlocal known
+        watch = waiting.Watch(lambda: known)
+        slow_close = waiting._close
+
+        def close() -> None:
+            time.sleep(0.3)
+            slow_close()
+
+        monkeypatch.setattr(waiting, "_close", close)
+        await watch.beyond(0, 0.2)
+        await asyncio.sleep(0.1)
+        known = 1
+        started = time.monotonic()
+        await watch.beyond(0, 5.0)
+        return time.monotonic() - started
+
+    assert async_to_sync(in_turn)() < 2

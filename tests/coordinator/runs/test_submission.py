@@ -258,6 +258,7 @@ def test_an_epsilon_cannot_be_asked_of_protocols_that_bound_none(world: Any) -> 
 def test_a_submitted_run_rings_for_a_worker_after_its_commit(
     world: Any, django_capture_on_commit_callbacks: Any
 ) -> None:
+    world.spec()  # The grants are given before.
     with django_capture_on_commit_callbacks(execute=True):
         run = world.submit()
     assert world.rung == [("fedcore.runs.advance", run.pk)]
@@ -273,3 +274,16 @@ def test_plugin_pins_are_fixed_when_the_run_is_submitted(pooled: Run) -> None:
 
 def test_every_code_of_a_problem_has_an_explanation(world: Any) -> None:
     assert RefusalCode(next(iter(problems(world, backend=PluginChoice(name="plaintext")))))
+
+
+def test_an_optimiser_that_iterates_within_a_step_keeps_nobody_waiting(world: Any) -> None:
+    endless = {"max_iter": 10**9, "max_eval": 10**9, "tolerance_grad": -1.0, "tolerance_change": -1.0}
+    started = time.monotonic()
+    run = world.submit(training=Training(optimiser=PluginChoice(name="lbfgs", options=endless)))
+    assert run.state == "submitted"
+    assert time.monotonic() - started < 20
+
+
+def test_a_network_too_large_for_memory_is_refused_before_it_is_made(world: Any) -> None:
+    model = PluginChoice(name="mlp", options={"hidden": [65_536, 65_536]})
+    assert "narrow them" in problems(world, model=model)["invalid_options"]

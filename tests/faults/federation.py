@@ -1,0 +1,261 @@
+"""A whole federation on loopback for the tests: every part a process of its own, to be stopped, killed and started.
+
+The organisations, their directories and policies are those of `examples.demo`. The coordinator runs as three
+processes (broker, web, worker), as on a real site; each owner host is `fedcore-owner run`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from examples.demo.coordinator import Coordinator, answers, site_toml
+from examples.demo.data import Offer, make_offers
+from examples.demo.hosts import DATASET, init_host, owner_toml, start_host
+from examples.demo.organisations import PURPOSE, Cast, Organisation, make_cast
+from examples.demo.processes import Process, Processes, free_port, last_lines
+from examples.demo.scientist import pipeline
+from examples.demo.settings import Settings
+from fedcore.client import RunPlan, Session
+from fedcore.coordinator import processes as coordinator_processes
+from fedcore.wire.keys import SigningKey
+from fedcore.wire.spec import Pipeline, PluginChoice, Training
+
+ROWS: Final = 2_000
+PARTS: Final = ("broker", "web", "worker")
+FAST: Final = {"FEDCORE_LEASE_SECONDS": "2"}
+"""A training whose worker was killed is given to another after this long, instead of the usual 15 seconds."""
+
+
+@dataclass
+class Federation:
+    """The organisations of one test below `root`. Nothing runs before a `start_…` method is called."""
+
+    root: Path
+    settings: Mapping[str, str] = field(default_factory=lambda: dict(FAST))
+    rows: int = ROWS
+
+    def __post_init__(self) -> None:
+        self.cast: Cast = make_cast(self.root)
+        self.processes = Processes(self.root)
+        self.port = free_port()
+        self.cards: dict[str, str] = {}
+        self.hosts: dict[str, Process] = {}
+        self.parts: dict[str, Process] = {}
+        self.offers: list[Offer] = []
+        self.sam_key = SigningKey.load_or_create(self.root / "university" / "people" / "sam" / "signing.key")
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def north(self) -> Organisation:
+        return self.cast.owners[0]
+
+    @property
+    def south(self) -> Organisation:
+        return self.cast.owners[1]
+
+    def folder(self, organisation: Organisation) -> Path:
+        return organisation.directory
+
+    # -- the coordinator
+
+    @property
+    def coordinator_environment(self) -> dict[str, str]:
+        house = self.cast.operator
+        own = {"FEDCORE_DATA_DIR": str(house.home), "FEDCORE_OPERATOR_ORGANISATION": house.name}
+        return house.environment(**own, **self.settings)
+
+    @property
+    def coordinator(self) -> Coordinator:
+        key = SigningKey.load_or_create(self.cast.operator.home / "keys" / "signing.key")
+        return Coordinator(self.url, key.public)
+
+    def set_up_site(self) -> None:
+        """Make the coordinator's database with people and hosts. The hosts' cards must be known."""
+        house = self.cast.operator
+        site = house.directory / "site.toml"
+        site.write_text(site_toml(self.cast, self.cards))
+        passwords = {f"PASSWORD_OF_{person.username.upper()}": person.password for person in self.cast.people}
+        self.manage("migrate", "--verbosity", "0")
+        self.manage("setup_site", str(site), **passwords)
+
+    def manage(self, *arguments: str, **more: str) -> str:
+        """Run a management command of the coordinator to its end."""
+        house = self.cast.operator
+        command = [sys.executable, "manage.py", *arguments]
+        environment = self.coordinator_environment | more
+        return self.processes.run(arguments[0], house.name, command, environment, house.log / "manage.log")
+
+    def start_part(self, name: str) -> Process:
+        """Start (again) one of the coordinator's processes: broker, web or worker."""
+        house = self.cast.operator
+        commands = {
+            "broker": [sys.executable, "manage.py", "broker"],
+            "web": coordinator_processes.web("127.0.0.1", self.port).arguments,
+            "worker": coordinator_processes.worker(1, house.home / "celerybeat-schedule").arguments,
+        }
+        log = house.log / f"{name}.log"
+        self.parts[name] = self.processes.start(
+            name, house.name, commands[name], self.coordinator_environment, log
+        )
+        return self.parts[name]
+
+    def start_coordinator(self, *names: str) -> None:
+        """Start these parts, all by default, and wait until the web process answers."""
+        for name in names or PARTS:
+            self.start_part(name)
+        self.until("the coordinator answers", lambda: answers(self.url), 60)
+
+    # -- the owner hosts
+
+    def make_hosts(self) -> None:
+        """Make the directories and keys of all hosts, with their data, in their own processes."""
+        self.cards = {host.name: init_host(host, self.processes) for host in self.cast.hosts}
+        settings = Settings(once=True, good=None, bad=None, log=None, rows=self.rows)
+        self.offers = make_offers(settings, (self.north.directory, self.south.directory))
+
+    def write_policy(self, host: Organisation, change: Callable[[str], str] = str) -> None:
+        """Write the host's owner.toml; `change` edits its text."""
+        offers = {owner.name: offer for owner, offer in zip(self.cast.owners, self.offers, strict=True)}
+        text = owner_toml(
+            host, self.cast, self.coordinator, self.cards, self.sam_key.public, offers.get(host.name)
+        )
+        (host.home / "owner.toml").write_text(change(text))
+
+    def start_host(self, host: Organisation) -> Process:
+        self.hosts[host.name] = start_host(host, self.processes)
+        return self.hosts[host.name]
+
+    def start_all(self, change: Callable[[str], str] = str) -> None:
+        """Everything, until the owners' datasets are in the catalogue."""
+        self.make_hosts()
+        self.set_up_site()
+        for host in self.cast.hosts:
+            self.write_policy(host, change)
+            self.start_host(host)
+        self.start_coordinator()
+        clara = self.session("clara")
+        self.until("the datasets are announced", lambda: len(clara.datasets()) == len(self.offers), 120)
+
+    # -- people
+
+    def session(self, username: str) -> Session:
+        """The session of a person, logged in."""
+        person = self.cast.person(username)
+        home = self.root / person.organisation / "people" / username
+        session = Session(self.url, home)
+        session.log_in(username, person.password)
+        return session
+
+    def plan(self, **changes: Any) -> RunPlan:
+        """A run that takes some seconds in all; `changes` make it another one."""
+        facts: dict[str, Any] = {
+            "title": "Malicious requests",
+            "purpose": PURPOSE,
+            "pipeline": self.pipeline(),
+            "training": self.training(),
+            "minutes": 5,
+        }
+        return RunPlan(**facts | changes)
+
+    def pipeline(self) -> Pipeline:
+        return pipeline(self.offers[0].column)
+
+    @staticmethod
+    def training(epochs: int = 3) -> Training:
+        return Training(
+            optimiser=PluginChoice(name="adam", options={"lr": 0.02}), batch_size=64, epochs=epochs, seed=7
+        )
+
+    def grants(self, *plans: RunPlan) -> list[str]:
+        """Sam asks both owners for these plans, and Olga and Otto approve."""
+        sam = self.session("sam")
+        terms = {"purpose": PURPOSE, "releases": 100, "download": True}
+        digests = [sam.request_access(dataset, plans, **terms) for dataset in sam.datasets()]
+        for username in ("olga", "otto"):
+            owner = self.session(username)
+            for item in owner.requests():
+                if item["state"] == "waiting":
+                    owner.decide(item["digest"], "approve", reason="For the tests.")
+        return digests
+
+    def finish(self, run: str, seconds: float = 120) -> dict[str, Any]:
+        """Wait until the run has ended, and return it."""
+        sam = self.session("sam")
+        over = {"finished", "failed", "cancelled", "expired"}
+        self.until(f"run {run[:8]} ends", lambda: sam.run(run)["state"] in over, seconds)
+        return sam.run(run)
+
+    # -- waiting, killing, stopping
+
+    def until(self, what: str, ready: Callable[[], Any], seconds: float, every: float = 0.05) -> Any:
+        """The first true answer of `ready`. A coordinator that is away counts as not ready."""
+        deadline = time.monotonic() + seconds
+        while True:
+            with suppress(Exception):
+                found = ready()
+                if found:
+                    return found
+            if time.monotonic() > deadline:
+                raise AssertionError(f"{what}: not within {seconds:.0f} s\n{self.logs()}")
+            time.sleep(every)
+
+    def kill(self, process: Process) -> None:
+        """`kill -9` of the process alone: what it has started is left to its own devices."""
+        process.popen.kill()
+        process.popen.wait()
+        self.processes.running.remove(process)
+
+    def logs(self) -> str:
+        logs = sorted(self.root.glob("*/log/*.log")) + sorted(self.root.glob("*/home/log/*.log"))
+        return "\n".join(f"--- {log.relative_to(self.root)}\n{last_lines(log, 15)}" for log in logs)
+
+    def stop(self) -> None:
+        for pid in self.stopped():
+            os.kill(pid, signal.SIGCONT)
+        self.processes.stop()
+
+    def stopped(self) -> list[int]:
+        """Processes of this federation that a test has held with SIGSTOP."""
+        found = []
+        for pid in pids_below(self.root):
+            with suppress(OSError):
+                if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T":
+                    found.append(pid)
+        return found
+
+
+@contextmanager
+def federation(root: Path, **options: Any) -> Iterator[Federation]:
+    """A federation that leaves no process behind."""
+    root.mkdir(mode=0o700, exist_ok=True)
+    found = Federation(root, **options)
+    try:
+        yield found
+    finally:
+        found.stop()
+
+
+def pids_below(root: Path) -> list[int]:
+    """The processes whose HOME lies in `root`, or below the home of one of its owners."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            environment = folder.joinpath("environ").read_bytes().split(b"\0")
+            home = next((os.fsdecode(item[5:]) for item in environment if item.startswith(b"HOME=")), "")
+            if home and Path(home).is_relative_to(root):
+                found.append(int(folder.name))
+    return found
+
+
+__all__ = ["DATASET", "PARTS", "Federation", "federation", "pids_below"]

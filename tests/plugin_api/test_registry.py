@@ -1,0 +1,170 @@
+"""The registry loads what is allowed, and every mistake names its culprit."""
+
+from __future__ import annotations
+
+from importlib.metadata import distribution
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from fedcore.plugin_api import ModelType, Options, PreprocessingStep, Text, ValueKind, hookimpl
+from fedcore.plugin_api.registry import (
+    BUILT_IN,
+    AllowedDistribution,
+    PluginError,
+    Registry,
+    UnknownPlugin,
+    distribution_digest,
+)
+from fedcore.wire.codes import RefusalCode
+from fedcore.wire.encoding import WireError
+from plugins import models, preprocessing
+
+
+class Reverse(PreprocessingStep[Options]):
+    """A step like any third party's."""
+
+    name = "reverse"
+    version = "1"
+    summary = "Rows backwards."
+    takes = ValueKind.TEXT
+    gives = ValueKind.TEXT
+
+    def apply(self, value: Text) -> Text:
+        return Text.from_rows([row[::-1] for row in value])
+
+
+def package(*classes: Any, hook: str = "fedcore_preprocessing_steps") -> ModuleType:
+    """A package whose hook returns these classes."""
+    found = ModuleType(f"package_of_{classes[0]!r}")
+
+    def implementation() -> list[Any]:
+        return list(classes)
+
+    implementation.__name__ = hook
+    setattr(found, hook, hookimpl(implementation))
+    return found
+
+
+def problem(*modules: object) -> str:
+    with pytest.raises(PluginError) as caught:
+        Registry(modules)
+    return str(caught.value)
+
+
+def test_the_built_in_plugins_are_found_through_their_entry_points() -> None:
+    registry = Registry.of_distributions([AllowedDistribution(BUILT_IN)])
+    assert registry.names("models") == ["linear", "mlp"]
+    assert {"words", "hash_columns"} <= set(registry.names("preprocessing"))
+    assert {"plaintext", "keyed_tokens"} <= set(registry.names("encryption"))
+
+
+def test_nothing_is_loaded_that_is_not_allowed() -> None:
+    registry = Registry.of_distributions([])
+    assert registry.names("models") == []
+
+
+def test_an_unknown_plugin_is_named_with_those_that_exist() -> None:
+    with pytest.raises(UnknownPlugin, match=r"no models plugin 'forest' here \(there are: linear, mlp\)"):
+        Registry([models]).get("models", "forest")
+
+
+def test_a_plugin_of_another_kind_is_not_given() -> None:
+    class Special(ModelType[Options]):
+        """A kind that no plugin is of."""
+
+    with pytest.raises(UnknownPlugin, match="'linear' of group models is no Special"):
+        Registry([models]).of_type(Special, "linear")
+
+
+def test_two_providers_of_one_name_are_an_error_that_names_both() -> None:
+    class Other(Reverse):
+        pass
+
+    text = problem(package(Reverse), package(Other))
+    assert "Two preprocessing plugins are named 'reverse'" in text
+    assert "test_registry.Reverse" in text
+    assert "Other" in text
+
+
+def test_a_module_named_by_two_entry_points_is_no_conflict() -> None:
+    module = package(Reverse)
+    assert Registry([module, module]).names("preprocessing") == ["reverse"]
+
+
+def test_a_misspelt_hook_is_an_error() -> None:
+    text = problem(package(Reverse, hook="fedcore_preprocesing_steps"))
+    assert "fedcore_preprocesing_steps" in text
+    assert "correct the name" in text
+
+
+def test_a_plugin_that_does_not_say_who_it_is_is_an_error() -> None:
+    class Nameless(Reverse):
+        version = ""
+        summary = ""
+
+    assert "Nameless does not set version, summary" in problem(package(Nameless))
+
+
+def test_a_plugin_that_leaves_a_method_out_is_an_error_that_names_it() -> None:
+    class Unfinished(PreprocessingStep[Options]):
+        name = "unfinished"
+        version = "1"
+        summary = "Lacks apply."
+
+    assert "Unfinished does not implement apply" in problem(package(Unfinished))
+
+
+def test_a_plugin_for_another_plugin_api_is_an_error() -> None:
+    class Late(Reverse):
+        api_version = 99
+
+    text = problem(package(Late))
+    assert "Late was written for version 99" in text
+    assert "Install a release of the plugin for this version" in text
+
+
+@pytest.mark.parametrize("wrong", [object(), Text, Reverse()])
+def test_a_hook_that_returns_something_else_is_an_error(wrong: object) -> None:
+    assert "no subclass of PreprocessingStep" in problem(package(wrong))
+
+
+def test_a_distribution_that_is_not_installed_is_an_error() -> None:
+    with pytest.raises(PluginError, match="'no-such-package' is allowed but not installed"):
+        Registry.of_distributions([AllowedDistribution("no-such-package")])
+
+
+def test_another_version_than_the_allowed_one_is_not_loaded() -> None:
+    with pytest.raises(PluginError, match=r"installed as .*, allowed is 99"):
+        Registry.of_distributions([AllowedDistribution(BUILT_IN, version="99")])
+
+
+def test_other_files_than_the_allowed_ones_are_not_loaded() -> None:
+    installed = distribution_digest(distribution("pluggy"))
+    Registry.of_distributions([AllowedDistribution("pluggy", digest=installed)])
+    with pytest.raises(PluginError, match=f"digest {installed}, allowed is {'0' * 64}"):
+        Registry.of_distributions([AllowedDistribution("pluggy", digest="0" * 64)])
+
+
+def test_pins_of_installed_plugins_pass() -> None:
+    registry = Registry([models, preprocessing])
+    registry.check_pins([registry.pin("models", "linear"), registry.pin("preprocessing", "words")])
+
+
+@pytest.mark.parametrize("change", [{"version": "2"}, {"digest": "0" * 64}])
+def test_a_pin_of_another_version_or_other_files_is_refused(change: dict[str, str]) -> None:
+    registry = Registry([models])
+    pin = registry.pin("models", "linear").model_copy(update=change)
+    with pytest.raises(WireError) as caught:
+        registry.check_pins([pin])
+    assert caught.value.code is RefusalCode.PLUGIN_MISMATCH
+
+
+@pytest.mark.parametrize("change", [{"name": "forest"}, {"group": "transport"}])
+def test_a_pin_of_a_plugin_that_is_missing_is_refused(change: dict[str, str]) -> None:
+    registry = Registry([models])
+    pin = registry.pin("models", "linear").model_copy(update=change)
+    with pytest.raises(WireError) as caught:
+        registry.check_pins([pin])
+    assert caught.value.code is RefusalCode.PLUGIN_MISSING
