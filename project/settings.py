@@ -152,7 +152,10 @@ CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_SEND_TASK_EVENTS = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 12 * 3600} if "redis" in CELERY_BROKER_URL else {}
+# Whoever sends a message does not wait for a broker that is away: the sweep finds what was not said.
+CELERY_BROKER_TRANSPORT_OPTIONS = {"max_retries": 0, "interval_start": 0}
+if "redis" in CELERY_BROKER_URL:
+    CELERY_BROKER_TRANSPORT_OPTIONS["visibility_timeout"] = 12 * 3600
 CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 3, "interval_start": 0, "interval_step": 0.2}
 CELERY_BEAT_SCHEDULE = {
     # What a lost message, a killed worker or a wiped broker left behind is found again.

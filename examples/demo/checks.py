@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,22 +13,29 @@ from examples.demo.errors import DemoError
 from examples.demo.organisations import Cast, Organisation
 from examples.demo.processes import processes_at_home_in
 
-F1_TOLERANCE: Final = 0.03
 AUC_TOLERANCE: Final = 0.005
+F1_TOLERANCE: Final = 0.01
+DEVIATIONS: Final = 2.0
 
 
 def check_quality(reports: Sequence[Mapping[str, Any]]) -> str:
-    """The pooled model is as good as the reference. Raises `DemoError`; returns a sentence with the figures."""
+    """The pooled model is as good as the reference. Raises `DemoError`; returns a sentence with the figures.
+
+    Which tokens collide in a column differs from run to run, so F1 may differ by chance: by some standard
+    deviations of a share of the attacks that were held out.
+    """
     metrics = {report["protocol"]: report["metrics"] for report in reports}
-    f1 = metrics["pooled"]["f1"] - metrics["reference"]["f1"]
-    auc = metrics["pooled"]["roc_auc"] - metrics["reference"]["roc_auc"]
-    text = f"pooled − reference: F1 {f1:+.4f}, ROC AUC {auc:+.5f}"
-    if f1 < -F1_TOLERANCE or auc < -AUC_TOLERANCE:
+    pooled, reference = metrics["pooled"], metrics["reference"]
+    f1, auc = pooled["f1"] - reference["f1"], pooled["roc_auc"] - reference["roc_auc"]
+    attacks = sum(pooled["confusion"][1])
+    allowed = F1_TOLERANCE + DEVIATIONS * math.sqrt(reference["f1"] * (1 - reference["f1"]) / max(attacks, 1))
+    text = f"pooled − reference: F1 {f1:+.4f} (by chance up to {allowed:.3f}), ROC AUC {auc:+.4f}"
+    if f1 < -allowed or auc < -AUC_TOLERANCE:
         raise DemoError(
             f"The protected model is worse than the reference ({text}).",
-            f"Allowed are {F1_TOLERANCE} and {AUC_TOLERANCE}. With few rows chance may do it: give more.",
+            "With few rows chance may do it: give more, or try again.",
         )
-    if metrics["pooled"]["f1"] <= metrics["pooled"]["majority_f1"]:
+    if pooled["f1"] <= pooled["majority_f1"]:
         raise DemoError("The protected model has learnt nothing.", "Check the labels of the data.")
     return text
 

@@ -42,7 +42,10 @@ TRAFFIC: Final = (
 
 @dataclass(frozen=True)
 class Offer:
-    """One dataset in an owner's directory: its files, with a label each where a file holds one class only."""
+    """One dataset in an owner's directory: its files, with a label each where a file holds one class only.
+
+    `columns` are what a model may look at; `sample` is a small log without labels, to be scored later.
+    """
 
     title: str
     description: str
@@ -50,12 +53,12 @@ class Offer:
     reader_options: dict[str, Any]
     files: dict[str, str | None]
     rows: int
-    column: str
+    columns: tuple[str, ...]
     sample: Path = field(compare=False)
 
 
 def make_offers(settings: Settings, folders: tuple[Path, Path]) -> list[Offer]:
-    """Write each owner's data to its folder. `sample` is a small log without labels, to be scored later."""
+    """Write each owner's data to its folder."""
     if settings.good is not None and settings.bad is not None:
         return _own_lines(settings.good, settings.bad, settings.rows, folders)
     rows = settings.rows or FEWEST_ROWS
@@ -83,7 +86,7 @@ def _generated(traffic: Traffic, rows: int, folder: Path) -> Offer:
         reader_options={"labels": True},
         files={log.name: None},
         rows=rows,
-        column="target",
+        columns=("method", "target", "status", "agent"),
         sample=sample,
     )
 
@@ -112,7 +115,7 @@ def _own_offer(owner: int, dealt: dict[str, list[list[bytes]]], rows: int | None
         reader_options={},
         files={f"{label}.txt": label for label in lines},
         rows=round(share * total),
-        column="request",
+        columns=("request",),
         sample=sample,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -36,11 +37,17 @@ def start_host(host: Organisation, processes: Processes) -> Process:
     return processes.start("fedcore-owner run", host.name, command, host.environment(), host.log / "host.log")
 
 
-def predict(host: Organisation, run: str, log: Path, processes: Processes, *more: str) -> str:
-    """Score lines of a log at the host with the model and the key that it has kept; returns what was printed."""
-    command = [program("fedcore-owner"), "predict", "--home", str(host.home), "--run", run, *more, str(log)]
-    output = host.log / "predict.log"
-    return processes.run("fedcore-owner predict", host.name, command, host.environment(), output)
+def predict(host: Organisation, run: str, log: Path, processes: Processes) -> list[dict[str, str]]:
+    """Score the lines of a log at the host, with the model and the key that it has kept.
+
+    Each line has `class`, `probability` and `line`. Nothing of it leaves the host.
+    """
+    scores = host.directory / "scores.csv"
+    command = [program("fedcore-owner"), "predict", "--home", str(host.home), "--run", run]
+    command += ["--out", str(scores), str(log)]
+    processes.run("fedcore-owner predict", host.name, command, host.environment(), host.log / "predict.log")
+    with scores.open(newline="", errors="replace") as file:
+        return list(csv.DictReader(file))
 
 
 def owner_toml(

@@ -22,16 +22,16 @@ from fedcore.client.report_page import write_page
 from fedcore.wire.spec import Pipeline, PluginChoice, Training
 
 REASON: Final = "A detector of malicious requests that all owners can use."
-COLUMNS: Final = 4096
+WIDTH: Final = 8192
 APPROVAL_SECONDS: Final = 120.0
 
 
-def plans(column: str, reference_host: str) -> list[RunPlan]:
+def plans(columns: Sequence[str], reference_host: str) -> list[RunPlan]:
     """The same model in three ways: each owner alone, on plaintext at the reference host, and on pseudonyms."""
     pooled = RunPlan(
         title="Malicious requests, pooled",
         purpose=PURPOSE,
-        pipeline=pipeline(column),
+        pipeline=pipeline(columns),
         training=Training(
             optimiser=PluginChoice(name="adam", options={"lr": 0.02}), batch_size=256, epochs=12, seed=2021
         ),
@@ -41,15 +41,15 @@ def plans(column: str, reference_host: str) -> list[RunPlan]:
     return [pooled.as_local(), pooled.as_reference(reference_host), pooled]
 
 
-def pipeline(column: str) -> Pipeline:
+def pipeline(columns: Sequence[str]) -> Pipeline:
     """Decoded, lower case, cut into pieces of one to three characters, counted in hashed columns."""
     steps = [
-        PluginChoice(name="fields", options={"names": [column]}),
+        PluginChoice(name="fields", options={"names": list(columns)}),
         PluginChoice(name="url_decode"),
         PluginChoice(name="lower"),
         PluginChoice(name="char_ngrams", options={"minimum": 1, "maximum": 3}),
         PluginChoice(name="protect"),
-        PluginChoice(name="hash_columns", options={"columns": COLUMNS}),
+        PluginChoice(name="hash_columns", options={"columns": WIDTH}),
     ]
     return Pipeline(steps=tuple(steps))
 
@@ -77,11 +77,11 @@ def wait_for_approval(session: Session, digests: Sequence[str]) -> None:
         time.sleep(0.5)
 
 
-def train(session: Session, column: str, console: Console) -> list[dict[str, Any]]:
+def train(session: Session, columns: Sequence[str], console: Console) -> list[dict[str, Any]]:
     """Everything from the catalogue to the reports of three runs."""
     datasets = session.datasets()
     reference = next(host for host in session.hosts() if host.is_reference)
-    wanted = plans(column, reference.card.signing)
+    wanted = plans(columns, reference.card.signing)
     grants = ask(session, datasets, wanted)
     console.print(f"Sam asked {len(datasets)} owners for access, with the purpose “{PURPOSE}”.")
     wait_for_approval(session, grants)
@@ -96,12 +96,12 @@ def train(session: Session, column: str, console: Console) -> list[dict[str, Any
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("url")
-    parser.add_argument("--column", required=True)
+    parser.add_argument("--columns", nargs="+", required=True)
     parser.add_argument("--out", type=Path, required=True, help="a folder for the reports and the page")
     arguments = parser.parse_args()
     console = Console()
     try:
-        found = train(Session.open(arguments.url), arguments.column, console)
+        found = train(Session.open(arguments.url), arguments.columns, console)
     except FedcoreError as error:
         console.print(f"[bold red]Error:[/] {error}", highlight=False)
         return 1

@@ -7,7 +7,7 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -37,7 +37,7 @@ def tell(settings: Settings, console: Console, begun: float) -> None:
         for owner, offer in zip(cast.owners, offers, strict=True):
             console.print(f"{owner.title} has {offer.rows:,} rows: {offer.title}.")
         coordinator = start_everything(cast, offers, processes, console)
-        reports = _let_sam_work(cast, coordinator, offers[0].column, processes, console)
+        reports = _let_sam_work(cast, coordinator, offers[0].columns, processes, console)
         console.print(f"Checked: {check_quality(reports)}.")
         console.print(f"Checked: {check_separation(cast)}.")
         _predict(settings, cast, reports[-1]["run"], offers[0], processes, console)
@@ -78,12 +78,12 @@ def _sams_key(cast: Cast, coordinator: Coordinator, processes: Processes) -> str
 
 
 def _let_sam_work(
-    cast: Cast, coordinator: Coordinator, column: str, processes: Processes, console: Console
+    cast: Cast, coordinator: Coordinator, columns: Sequence[str], processes: Processes, console: Console
 ) -> list[dict[str, Any]]:
     """Start Sam's process, and approve as the owners what it asks for, until it ends."""
     university = cast.university
-    command = [sys.executable, "-m", "examples.demo.scientist", coordinator.url, "--column", column]
-    command += ["--out", str(university.directory)]
+    command = [sys.executable, "-m", "examples.demo.scientist", coordinator.url]
+    command += ["--out", str(university.directory), "--columns", *columns]
     owners = [session_of(cast, coordinator, cast.person(name)) for name in ("olga", "otto")]
     sam = processes.start(
         "scientist", university.name, command, university.environment(), university.log / "sam.log", show=True
@@ -133,12 +133,14 @@ def _predict(
         console.print(
             "\nYour log has no labels, so the model was trained on generated lines, and scores yours now."
         )
-    output = predict(owner, run, log, processes)
-    lines = output.splitlines()
-    console.print(f"\n[bold]fedcore-owner predict --run {run[:12]}… {log.name}[/], at {owner.title}:")
-    for line in lines[:6]:
-        console.print(f"  {line[:150]}", markup=False)
-    console.print(f"  … {max(0, len(lines) - 6):,} more lines: {owner.log / 'predict.log'}")
+    scores = predict(owner, run, log, processes)
+    attacks = sorted(
+        (row for row in scores if row["class"] == "attack"), key=lambda row: -float(row["probability"])
+    )
+    console.print(f"\n[bold]fedcore-owner predict --run {run[:12]} {log.name}[/], at {owner.title}:")
+    console.print(f"{len(attacks):,} of {len(scores):,} lines look like attacks. The surest:")
+    for row in attacks[:5]:
+        console.print(f"  {float(row['probability']):.4f}  {row['line'][:130]}", markup=False, soft_wrap=True)
 
 
 def _tell_addresses(cast: Cast, coordinator: Coordinator, seconds: float, console: Console) -> None:

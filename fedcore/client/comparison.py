@@ -42,6 +42,11 @@ class Comparison:
         """The report of the run on plaintext at the reference host, if it is among them."""
         return next((report for report in self.reports if report["protocol"] == "reference"), None)
 
+    def short_name_of(self, report: Mapping[str, Any]) -> str:
+        """The run's protocol, with its backend where several runs have the same protocol."""
+        same = [other for other in self.reports if other["protocol"] == report["protocol"]]
+        return str(report["protocol"]) if len(same) == 1 else self.name_of(report)
+
     def name_of(self, report: Mapping[str, Any]) -> str:
         """How a run is called in the comparison, such as `pooled (keyed_tokens)`."""
         return f"{report['protocol']} ({report['backend']['name']})"

@@ -24,6 +24,7 @@ BINS: Final = 2048
 LARGEST_MARGIN: Final = 64.0
 SMALLEST_MARGIN: Final = 1e-4
 CURVE_POINTS: Final = 200
+MAXIMUM_ROWS: Final = 2**40
 
 _POSITIVE: Final = SMALLEST_MARGIN * np.expm1(
     np.linspace(0.0, np.log1p(LARGEST_MARGIN / SMALLEST_MARGIN), BINS // 2 + 1)[1:-1]
@@ -142,10 +143,13 @@ def from_evaluated(evaluated: Evaluated) -> ScoreCounts:
     except ValueError:
         raise WireError(RefusalCode.ARTEFACT_INVALID, "the counts are ragged") from None
     classes = len(confusion)
-    of_class = confusion.sum(axis=1) if confusion.shape == (classes, classes) else confusion
     shape = (1 if classes == 2 else classes, classes, BINS)
-    fits = histograms.shape == shape and (histograms.sum(axis=2) == of_class).all()
-    if not fits or int(of_class.sum()) != evaluated.rows:
+    if confusion.shape != (classes, classes) or histograms.shape != shape:
+        raise WireError(RefusalCode.ARTEFACT_INVALID, "the counts do not have the shape for their classes")
+    # Bounded before they are added, so that no sum wraps around.
+    bounded = max(evaluated.rows, int(confusion.max()), int(histograms.max())) <= MAXIMUM_ROWS
+    of_class = confusion.sum(axis=1)
+    if not bounded or (histograms.sum(axis=2) != of_class).any() or int(of_class.sum()) != evaluated.rows:
         raise WireError(RefusalCode.ARTEFACT_INVALID, "histograms and confusion matrix contradict each other")
     return ScoreCounts(histograms, confusion)
 

@@ -153,7 +153,7 @@ def test_waiting_ends_when_the_host_stops() -> None:
 
 def test_redirects_are_not_followed() -> None:
     def handle(request: httpx.Request) -> httpx.Response:
-        return httpx.Response(307, headers={"Location": "http://elsewhere/"})
+        return httpx.Response(307, headers={"Location": "http://elsewhere/"}, stream=httpx.ByteStream(b""))
 
     api = CoordinatorApi("http://127.0.0.1", SigningKey.generate(), transport=httpx.MockTransport(handle))
     with pytest.raises(CoordinatorRefused):

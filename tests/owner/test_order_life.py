@@ -71,7 +71,7 @@ def test_a_reissued_order_with_another_text_releases_the_same_bytes(cast: Cast, 
         Phase.PREPARE, cast.owners[0], evidence=plan.said(Phase.CONFIRM), expires_at=order.open(Order).expires_at + 9
     )
     agents[0].handle(again)
-    assert len(set(signed.text for signed in cast.coordinator.every_report[-2:])) == 1
+    assert len({signed.text for signed in cast.coordinator.every_report[-2:]}) == 1
     assert len(cast.coordinator.artefacts) == before
 
 

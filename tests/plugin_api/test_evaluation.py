@@ -18,6 +18,7 @@ from fedcore.plugin_api.evaluation import (
     to_evaluated,
 )
 from fedcore.wire.encoding import WireError
+from fedcore.wire.reports import Evaluated
 
 ROWS = 20_000
 
@@ -152,3 +153,12 @@ def test_counts_that_contradict_each_other_are_refused() -> None:
     for change in changes:
         with pytest.raises(WireError, match="artefact_invalid"):
             from_evaluated(evaluated.model_copy(update=change))
+
+
+def test_counts_that_would_wrap_around_when_added_are_refused() -> None:
+    huge = ((2**53 - 1,) * BINS, (0,) * BINS)
+    wrapped = int(np.array(huge[0]).sum())
+    evaluated = Evaluated(rows=0, histograms=(huge,), confusion=((0, 0), (0, 0)))
+    assert wrapped < 0
+    with pytest.raises(WireError, match="contradict"):
+        from_evaluated(evaluated)

@@ -161,9 +161,10 @@ class RunAdmin(GovernedAdmin):
 
     @display(description=_("progress"), ordering="progress")
     def bar(self, run: Run) -> SafeString:
+        percent = round(100 * run.progress)
+        style = "width: 6rem; accent-color: var(--color-primary-600)"
         return format_html(
-            '<progress max="100" value="{}" style="width: 6rem; accent-color: var(--color-primary-600)"></progress> {}%',
-            *(2 * (round(100 * run.progress),)),
+            '<progress max="100" value="{}" style="{}"></progress> {}%', percent, style, percent
         )
 
     @display(description=_("F1"))
