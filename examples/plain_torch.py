@@ -1,17 +1,15 @@
 """Train a detector of malicious requests with a training loop of one's own: python SCRIPT FILE."""
 
 import sys
-from pathlib import Path
 
 import torch
-from sklearn.feature_extraction.text import HashingVectorizer
-from torch.utils.data import DataLoader, TensorDataset
+from sklearn.feature_extraction.text import HashingVectorizer as Hashing
+from torch.utils.data import DataLoader
 
-labels, requests = zip(*(line.split("\t", 1) for line in Path(sys.argv[1]).open()), strict=True)
-counts = HashingVectorizer(analyzer="char", ngram_range=(1, 3), n_features=4096).transform(requests)
-dataset = TensorDataset(
-    torch.tensor(counts.toarray()).float(), torch.tensor([k == "attack" for k in labels]) + 0
-)
+pairs = [line.split("\t", 1) for line in Path(sys.argv[1]).read_text().splitlines()]
+classes = torch.tensor([label == "attack" for label, _ in pairs]).long()
+counts = Hashing(analyzer="char", ngram_range=(1, 3), n_features=4096).transform(text for _, text in pairs)
+dataset = torch.utils.data.TensorDataset(torch.tensor(counts.toarray()).float(), classes)
 
 torch.manual_seed(0)
 network = torch.nn.Sequential(torch.nn.Linear(4096, 32), torch.nn.ReLU(), torch.nn.Linear(32, 2))

@@ -68,7 +68,9 @@ def pack_arrays(arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str] 
         array = arrays[name]
         code = _CODES.get(array.dtype.newbyteorder("<"))
         if code is None or not NAME.fullmatch(name):
-            raise ValueError(f"Array {name!r} of dtype {array.dtype} cannot be packed: use {', '.join(DTYPES)}.")
+            raise ValueError(
+                f"Array {name!r} of dtype {array.dtype} cannot be packed: use {', '.join(DTYPES)}."
+            )
         buffers.append(np.ascontiguousarray(array, DTYPES[code]).tobytes())
         start, end = end, end + len(buffers[-1])
         header[name] = {"dtype": code, "shape": list(array.shape), "data_offsets": [start, end]}

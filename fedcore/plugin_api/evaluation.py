@@ -89,7 +89,9 @@ def count_scores(scores: NDArray[np.float64], labels: NDArray[np.int64], classes
     Raises `WireError` (`not_finite`), and `ValueError` for shapes that do not fit.
     """
     if scores.shape != (len(labels), classes):
-        raise ValueError(f"Scores of {len(labels)} rows have shape {(len(labels), classes)}, not {scores.shape}.")
+        raise ValueError(
+            f"Scores of {len(labels)} rows have shape {(len(labels), classes)}, not {scores.shape}."
+        )
     if not np.isfinite(scores).all():
         raise WireError(RefusalCode.NOT_FINITE, "a score is NaN or infinite")
     places = labels * classes + (scores.argmax(axis=1) if len(labels) else labels)
@@ -154,9 +156,7 @@ def from_evaluated(evaluated: Evaluated) -> ScoreCounts:
     return ScoreCounts(histograms, confusion)
 
 
-def _histogram(
-    margins: NDArray[np.float64], labels: NDArray[np.int64], classes: int
-) -> NDArray[np.int64]:
+def _histogram(margins: NDArray[np.float64], labels: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
     bins = np.searchsorted(EDGES, margins, side="left")
     counts = np.bincount(labels * BINS + bins, minlength=classes * BINS)
     return counts.reshape(classes, BINS).astype(np.int64)

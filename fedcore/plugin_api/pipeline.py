@@ -155,7 +155,7 @@ def _build_step(
         return registry.of_type(PreprocessingStep, choice.name)(choice.options)  # type: ignore[type-abstract]
     if choice.options:
         raise InvalidOptions(
-            PROTECT, {name: "options of the backend stand in `backend`" for name in choice.options}
+            PROTECT, dict.fromkeys(choice.options, "options of the backend stand in `backend`")
         )
     return Protect(registry.of_type(TokenBackend, backend.name)(backend.options), key)  # type: ignore[type-abstract]
 

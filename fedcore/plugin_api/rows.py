@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence as SequenceOf
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -80,4 +81,4 @@ def take_rows(value: Value, numbers: NDArray[Any]) -> Value:
 
 
 def _ragged(flat: NDArray[Any], offsets: NDArray[np.int64]) -> list[NDArray[Any]]:
-    return [flat[start:end] for start, end in zip(offsets, offsets[1:], strict=False)]
+    return [flat[start:end] for start, end in pairwise(offsets)]

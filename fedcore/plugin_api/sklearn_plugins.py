@@ -176,7 +176,8 @@ def _exported(fitted: Any, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
 def _restored(empty: Any, names: tuple[str, ...], arrays: Mapping[str, NDArray[Any]]) -> Any:
     if set(arrays) != set(names):
         raise WireError(
-            RefusalCode.ARTEFACT_INVALID, f"{type(empty).__name__} needs {sorted(names)}, got {sorted(arrays)[:8]}"
+            RefusalCode.ARTEFACT_INVALID,
+            f"{type(empty).__name__} needs {sorted(names)}, got {sorted(arrays)[:8]}",
         )
     for name in names:
         setattr(empty, name, np.array(arrays[name]))

@@ -224,7 +224,9 @@ class ModelTypeContract:
 
     def test_the_same_seed_gives_the_same_model(self, model: ModelType[Any]) -> None:
         for kind in sorted(model.takes):
-            assert_same(trained(model, self.rows(kind), self.training), trained(model, self.rows(kind), self.training))
+            assert_same(
+                trained(model, self.rows(kind), self.training), trained(model, self.rows(kind), self.training)
+            )
 
     def test_the_model_learns(self, model: ModelType[Any]) -> None:
         for kind in sorted(model.takes):

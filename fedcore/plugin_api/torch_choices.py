@@ -7,7 +7,8 @@ A name is that of torch's class, in any case and with or without underscores: `a
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -45,8 +46,16 @@ def schedulers() -> dict[str, type[torch.optim.lr_scheduler.LRScheduler]]:
 
 def make_optimiser(network: torch.nn.Module, choice: PluginChoice) -> torch.optim.Optimizer:
     """The optimiser over a network's parameters. Raises `InvalidOptions`."""
+    import torch
+
     found = _find("optimiser", optimisers(), choice)
-    optimiser: torch.optim.Optimizer = _make("optimiser", found, network.parameters(), choice.options)
+    dtype = next(network.parameters()).dtype
+    rehearsed = torch.nn.Parameter(torch.ones(2, 2, dtype=dtype))
+    rehearsed.grad = torch.zeros(2, 2, dtype=dtype)
+    with _as_invalid_options("optimiser", found):
+        # Some options are only looked at in a step: one that changes nothing shows them before training.
+        found([rehearsed], **choice.options).step(lambda: torch.zeros((), dtype=dtype))
+        optimiser: torch.optim.Optimizer = found(network.parameters(), **choice.options)
     return optimiser
 
 
@@ -66,17 +75,23 @@ class Schedule:
             options["total_steps"] = steps
         self._per_batch = found.__name__ in _STEPS_PER_BATCH
         self._takes_loss = found.__name__ == "ReduceLROnPlateau"
-        self._scheduler = _make("scheduler", found, optimiser, options)
+        self._found = found
+        with _as_invalid_options("scheduler", found):
+            self._scheduler = found(optimiser, **options)
 
     def after_batch(self) -> None:
         if self._per_batch:
-            self._scheduler.step()
+            self._step()
 
     def after_epoch(self, loss: float) -> None:
         """`loss` is the epoch's, for the scheduler that looks at it."""
         if self._scheduler is None or self._per_batch:
             return
-        self._scheduler.step(*([loss] if self._takes_loss else []))
+        self._step(*([loss] if self._takes_loss else []))
+
+    def _step(self, *metrics: float) -> None:
+        with _as_invalid_options("scheduler", self._found):
+            self._scheduler.step(*metrics)
 
 
 def make_loss(training: Training, labels: NDArray[np.int64], classes: int, dtype: torch.dtype) -> Loss:
@@ -134,17 +149,18 @@ def _find(what: str, known: Mapping[str, Any], choice: PluginChoice) -> Any:
     found = known.get(wanted) or known.get(f"{wanted}lr")
     if found is None:
         raise InvalidOptions("training", {what: f"{choice.name!r} is none of {', '.join(sorted(known))}"})
+    options = list(inspect.signature(found).parameters)[1:]
+    unknown = sorted(set(choice.options) - set(options))
+    if unknown:
+        problem = f"is no option of {found.__name__} (there are: {', '.join(options)})"
+        raise InvalidOptions("training", {f"{what}.{name}": problem for name in unknown})
     return found
 
 
-def _make(what: str, found: Any, subject: Any, options: Mapping[str, Any]) -> Any:
-    """Build torch's class; what its signature or its own checks refuse is an invalid option."""
-    known = list(inspect.signature(found).parameters)[1:]
-    unknown = sorted(set(options) - set(known))
-    if unknown:
-        problem = f"is no option of {found.__name__} (there are: {', '.join(known)})"
-        raise InvalidOptions("training", {f"{what}.{name}": problem for name in unknown})
+@contextmanager
+def _as_invalid_options(what: str, found: type) -> Iterator[None]:
+    """What torch itself does not accept in its options is the scientist's to correct."""
     try:
-        return found(subject, **options)
-    except (TypeError, ValueError, RuntimeError, AssertionError) as error:
+        yield
+    except (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise InvalidOptions("training", {what: f"{found.__name__}: {error}"}) from None

@@ -181,7 +181,9 @@ class _Loop:
                     progress(len(outcome.loss), self._steps, outcome.loss[-1])
             outcome.epochs += 1
             self._check_parameters()
-            watched = self._held_loss() if len(self._kept_back) else float(np.mean(outcome.loss[epoch_start:]))
+            watched = (
+                self._held_loss() if len(self._kept_back) else float(np.mean(outcome.loss[epoch_start:]))
+            )
             self._schedule.after_epoch(watched)
             if stopping.should_stop(watched, self._network):
                 break

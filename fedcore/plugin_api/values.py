@@ -7,7 +7,8 @@ A value holds one block of rows: large datasets pass through a pipeline block by
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence as SequenceOf
+from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any

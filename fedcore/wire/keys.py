@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
@@ -151,10 +152,8 @@ def read_secret(path: Path) -> bytes:
 
 
 def _load_or_create_secret(path: Path) -> bytes:
-    try:
+    with suppress(FileExistsError):  # The key was made before: the file is the truth.
         write_secret(path, os.urandom(_KEY_BYTES))
-    except FileExistsError:
-        pass  # The key was made before: the file is the truth.
     secret = read_secret(path)
     if len(secret) != _KEY_BYTES:
         raise KeyFileError(

@@ -142,9 +142,7 @@ class TestRequests:
 
     def test_an_old_request_is_refused(self) -> None:
         with pytest.raises(WireError) as caught:
-            verify_request(
-                self.headers(), "POST", "/api/host/reports?x=1", b"body", 1001 + TOLERANCE_SECONDS
-            )
+            verify_request(self.headers(), "POST", "/api/host/reports?x=1", b"body", 1001 + TOLERANCE_SECONDS)
         assert caught.value.code is RefusalCode.EXPIRED
 
     @pytest.mark.parametrize("missing", ["Fedcore-Key", "Fedcore-Time", "Fedcore-Signature"])

@@ -70,8 +70,8 @@ def releases_are_left(work: OwnerWork) -> Decision:
     return require(
         work.facts.counted or work.facts.releases_spent < work.releases,
         RefusalCode.RELEASES_SPENT,
-        f"The grant covers {work.releases} runs and {work.facts.releases_spent} are spent. Request access for more, or raise "
-        f"releases in {work.subject}.",
+        f"The grant covers {work.releases} runs and {work.facts.releases_spent} are spent. Request access for more, or "
+        f"raise releases in {work.subject}.",
     )
 
 
