@@ -1,6 +1,7 @@
 """Train a detector of malicious requests with a training loop of one's own: python SCRIPT FILE."""
 
 import sys
+from pathlib import Path
 
 import torch
 from sklearn.feature_extraction.text import HashingVectorizer as Hashing
@@ -12,7 +13,9 @@ counts = Hashing(analyzer="char", ngram_range=(1, 3), n_features=4096).transform
 dataset = torch.utils.data.TensorDataset(torch.tensor(counts.toarray()).float(), classes)
 
 torch.manual_seed(0)
-network = torch.nn.Sequential(torch.nn.Linear(4096, 32), torch.nn.ReLU(), torch.nn.Linear(32, 2))
+network = torch.nn.Sequential(
+    torch.nn.Linear(len(dataset[0][0]), 32), torch.nn.ReLU(), torch.nn.Linear(32, 2)
+)
 optimiser = torch.optim.Adam(network.parameters(), lr=0.005)
 loss_function = torch.nn.CrossEntropyLoss()
 

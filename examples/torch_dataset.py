@@ -1,16 +1,19 @@
 """Train a detector of malicious requests with a training loop of one's own: python SCRIPT FILE."""
 
 import sys
+from pathlib import Path
 
 import torch
 from torch.utils.data import DataLoader
 
 from fedcore.client.torch_dataset import open_dataset
 
-dataset = open_dataset(sys.argv[1])
+dataset = open_dataset(Path(sys.argv[1]))
 
 torch.manual_seed(0)
-network = torch.nn.Sequential(torch.nn.Linear(4096, 32), torch.nn.ReLU(), torch.nn.Linear(32, 2))
+network = torch.nn.Sequential(
+    torch.nn.Linear(len(dataset[0][0]), 32), torch.nn.ReLU(), torch.nn.Linear(32, 2)
+)
 optimiser = torch.optim.Adam(network.parameters(), lr=0.005)
 loss_function = torch.nn.CrossEntropyLoss()
 

@@ -52,7 +52,8 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = FEDCORE_PRODUCTION
 SECURE_SSL_REDIRECT: bool = env.bool("SECURE_SSL_REDIRECT", default=FEDCORE_PRODUCTION)
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if FEDCORE_PRODUCTION else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = FEDCORE_PRODUCTION
-if env.bool("FEDCORE_BEHIND_PROXY", default=False):
+_behind_proxy: bool = env.bool("FEDCORE_BEHIND_PROXY", default=False)
+if _behind_proxy:
     # Only for a proxy that sets or strips this header itself: otherwise visitors could claim to use TLS.
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     AXES_IPWARE_PROXY_COUNT = 1
@@ -192,6 +193,8 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["fedcore.coordinator.api.parsers.SmallJSONParser"],
+    # Of the addresses in X-Forwarded-For only that of one's own proxy is more than a visitor's claim.
+    "NUM_PROXIES": 1 if _behind_proxy else 0,
     "DEFAULT_THROTTLE_RATES": {"login": env("FEDCORE_LOGIN_RATE", default="30/minute")},
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "fedcore.coordinator.api.errors.handle",
@@ -213,6 +216,7 @@ SPECTACULAR_SETTINGS = {
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_I18N = USE_TZ = True
+FORMAT_MODULE_PATH = "project.formats"
 STATIC_URL = "static/"
 STATIC_ROOT = Path(env("STATIC_ROOT", default=str(FEDCORE_DATA_DIR / "static")))
 WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = not FEDCORE_PRODUCTION

@@ -40,6 +40,7 @@ def tell(settings: Settings, console: Console, begun: float) -> None:
         reports = _let_sam_work(cast, coordinator, offers[0].columns, processes, console)
         console.print(f"Checked: {check_quality(reports)}.")
         console.print(f"Checked: {check_separation(cast)}.")
+        _own_loop(cast, reports[-1]["run"], processes, console)
         _predict(settings, cast, reports[-1]["run"], offers[0], processes, console)
         _tell_addresses(cast, coordinator, time.monotonic() - begun, console)
         if not settings.once:
@@ -121,6 +122,21 @@ def approve_waiting(session: Session, console: Console) -> int:
             f"{person} approved {item['dataset']} of {item['host_name']}: {', '.join(item['protocols'])}."
         )
     return len(waiting)
+
+
+def _own_loop(cast: Cast, run: str, processes: Processes, console: Console) -> None:
+    """Sam downloads the pseudonymised rows, as the grants allow, and trains on them with a loop of Sam's own."""
+    university = cast.university
+    rows, log = university.directory / "rows.safetensors", university.log / "commands.log"
+    download = [program("fedcore"), "dataset", run, "--out", str(rows)]
+    processes.run("fedcore dataset", university.name, download, university.environment(), log)
+    script = [sys.executable, "examples/torch_dataset.py", str(rows)]
+    environment = university.environment(PYTHONPATH=str(ROOT))
+    output = processes.run("examples/torch_dataset.py", university.name, script, environment, log)
+    console.print(
+        "\n[bold]fedcore dataset[/], and [bold]examples/torch_dataset.py[/], Sam's own training loop:"
+    )
+    console.print(f"  {output.splitlines()[-1]}", markup=False)
 
 
 def _predict(

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from rich.console import Console, Group
-from rich.table import Table
-from rich.text import Text
+from rich.console import Console
 
 SHOWN_METRICS: Final = {
     "f1": "F1",
@@ -42,14 +40,11 @@ class Comparison:
         """The report of the run on plaintext at the reference host, if it is among them."""
         return next((report for report in self.reports if report["protocol"] == "reference"), None)
 
-    def short_name_of(self, report: Mapping[str, Any]) -> str:
-        """The run's protocol, with its backend where several runs have the same protocol."""
-        same = [other for other in self.reports if other["protocol"] == report["protocol"]]
-        return str(report["protocol"]) if len(same) == 1 else self.name_of(report)
-
     def name_of(self, report: Mapping[str, Any]) -> str:
-        """How a run is called in the comparison, such as `pooled (keyed_tokens)`."""
-        return f"{report['protocol']} ({report['backend']['name']})"
+        """How a run is called, such as `pooled (keyed_tokens)`; with its id where that is not enough."""
+        name = _kind(report)
+        alone = sum(_kind(other) == name for other in self.reports) == 1
+        return name if alone else f"{name} {report['run'][:6]}"
 
     def joint_lines(self) -> list[Line]:
         """Each joint model, tested on the held-out rows of all owners."""
@@ -99,61 +94,13 @@ class Comparison:
 
     def show(self, console: Console | None = None) -> None:
         """Print the comparison as tables."""
-        blocks = [self._quality_table(), self._owner_table(), self._cost_table(), self._exposure()]
-        (console or Console()).print(Group(*(part for block in blocks for part in (block, Text()))))
+        from fedcore.client.comparison_tables import tables_of
+
+        (console or Console()).print(tables_of(self))
 
     def _owner_names(self) -> list[str]:
         names = [owner["host_name"] for report in self.reports for owner in report["owners"]]
         return list(dict.fromkeys(names))
-
-    def _quality_table(self) -> Table:
-        table = Table(title="Quality on the rows that all owners kept back", title_justify="left")
-        table.add_column("model")
-        table.add_column("rows", justify="right")
-        for title in SHOWN_METRICS.values():
-            table.add_column(title, justify="right")
-        for line in self.joint_lines():
-            table.add_row(line.name, f"{line.metrics['rows']:,}", *figures(line.metrics))
-        for name, difference in self.differences().items():
-            table.add_row(f"  {name} − reference", "", *figures(difference, signed=True), style="cyan")
-        table.add_row("always the majority class", "", *figures(self.majority()), style="dim")
-        return table
-
-    def _owner_table(self) -> Table:
-        table = Table(title="Quality on each owner's own held-out rows", title_justify="left")
-        for title in ("owner", "model"):
-            table.add_column(title)
-        table.add_column("rows", justify="right")
-        for title in SHOWN_METRICS.values():
-            table.add_column(title, justify="right")
-        for line in self.owner_lines():
-            table.add_row(line.tested_on, line.name, f"{line.metrics['rows']:,}", *figures(line.metrics))
-        return table
-
-    def _cost_table(self) -> Table:
-        table = Table(title="Time and bytes", title_justify="left")
-        for title in ("run", "wall time", "computing", "other", "sent by owners", "plaintext", "epsilon"):
-            table.add_column(title, justify="left" if title == "run" else "right")
-        for report in self.reports:
-            seconds, owners = report["seconds"], report["owners"]
-            table.add_row(
-                self.name_of(report),
-                f"{seconds['total']:.1f} s",
-                f"{seconds['computing']:.1f} s",
-                f"{seconds['overhead']:.1f} s",
-                f"{sum(owner['bytes_sent'] for owner in owners) / MEBI:.1f} MiB",
-                f"{sum(owner['plaintext_bytes'] for owner in owners) / MEBI:.1f} MiB",
-                str(report["privacy"]["epsilon"]),
-            )
-        return table
-
-    def _exposure(self) -> Table:
-        table = Table(title="What leaves, and who could read rows", title_justify="left", show_lines=True)
-        for title in ("run", "what an observer learns", "who could read rows"):
-            table.add_column(title)
-        for report in self.reports:
-            table.add_row(self.name_of(report), *exposure_of(report))
-        return table
 
 
 def exposure_of(report: Mapping[str, Any]) -> tuple[str, str]:
@@ -161,14 +108,23 @@ def exposure_of(report: Mapping[str, Any]) -> tuple[str, str]:
     if report["protocol"] == "local":
         return "Nothing but metrics leaves an owner.", "Nobody but the owner."
     backend = report["backend"]
-    lead = "The tokens are pseudonymised, not encrypted. " if backend["pseudonymised"] else ""
+    shown = "; ".join(backend["leakage"])
     if report["protocol"] == "reference":
-        lead = "The reference host sees the rows' features in plaintext; the coordinator sees sealed bytes. "
-    learns = f"{lead}Visible: {'; '.join(backend['leakage'])}."
+        learns = f"The coordinator carries sealed bytes. The reference host sees, as plaintext: {shown}."
+    elif backend["pseudonymised"]:
+        learns = f"The tokens are pseudonymised, not encrypted. Visible: {shown}."
+    else:
+        learns = f"Visible: {shown}."
     return learns, " ".join(backend["trust"])
 
 
-def figures(metrics: Mapping[str, float | None], signed: bool = False) -> list[str]:
-    """The shown metrics as text, in their order; a dash where there is no figure."""
-    found = [metrics.get(name) for name in SHOWN_METRICS]
+def _kind(report: Mapping[str, Any]) -> str:
+    return f"{report['protocol']} ({report['backend']['name']})"
+
+
+def figures(
+    metrics: Mapping[str, float | None], names: Iterable[str] = SHOWN_METRICS, signed: bool = False
+) -> list[str]:
+    """The named metrics as text, in their order; a dash where there is no figure."""
+    found = [metrics.get(name) for name in names]
     return ["–" if value is None else f"{value:+.4f}" if signed else f"{value:.4f}" for value in found]

@@ -32,14 +32,16 @@ class Refused(FedcoreError):
         self.detail = detail
         self.problems = list(problems)
         listed = "".join(f"\n  - {problem}" for problem in self.problems)
-        super().__init__(f"{detail} [{code}]{listed}")
+        super().__init__(f"Refused [{code}]:{listed}" if listed else f"{detail} [{code}]")
 
 
 class RunFailed(FedcoreError):
-    """A run that ended as failed, cancelled or expired. `code` says why."""
+    """A run that ended as failed, cancelled or expired. `code` says why, `remedy` what to do about it."""
 
-    def __init__(self, run: str, state: str, code: str, detail: str) -> None:
+    def __init__(self, run: str, state: str, code: str, detail: str, remedy: str = "") -> None:
         self.run = run
         self.state = state
         self.code = code
-        super().__init__(f"Run {run[:12]} {state}: {detail} [{code}]")
+        self.remedy = remedy
+        more = f" {remedy}" if remedy and remedy not in detail else ""
+        super().__init__(f"Run {run[:12]} {state}: {detail}{more} [{code}]")

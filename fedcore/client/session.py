@@ -217,7 +217,8 @@ class Session:
             continue
         found = self.run(run)
         if found["state"] != FINISHED:
-            raise RunFailed(run, found["state"], found.get("code") or "", found.get("message") or "")
+            remedy = (found.get("culprit") or {}).get("remedy", "")
+            raise RunFailed(run, found["state"], found.get("code") or "", found.get("message") or "", remedy)
         return found
 
     def cancel(self, run: str) -> None:
@@ -228,13 +229,13 @@ class Session:
         found: dict[str, Any] = self._http.get(f"/api/runs/{run}/report")
         return found
 
-    def model(self, run: str, target: Path) -> Path:
+    def model(self, run: str, target: Path | str) -> Path:
         """Fetch the model of a pooled run (safetensors) to `target`."""
-        return self._http.download(f"/api/runs/{run}/model", target)
+        return self._http.download(f"/api/runs/{run}/model", Path(target))
 
-    def dataset(self, run: str, target: Path) -> Path:
+    def dataset(self, run: str, target: Path | str) -> Path:
         """Fetch the merged pseudonymised dataset of a pooled run, where every grant gives leave."""
-        return self._http.download(f"/api/runs/{run}/dataset", target)
+        return self._http.download(f"/api/runs/{run}/dataset", Path(target))
 
     # -- files
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def download(
-    session: Session, run: str, target: Path, classes: int = 2
+    session: Session, run: str, target: Path | str, classes: int = 2
 ) -> Dataset[tuple[torch.Tensor, torch.Tensor]]:
     """Fetch the dataset of a pooled run to `target` and open it.
 
@@ -31,7 +31,7 @@ def download(
     return open_dataset(session.dataset(run, target), classes)
 
 
-def open_dataset(path: Path, classes: int = 2) -> Dataset[tuple[torch.Tensor, torch.Tensor]]:
+def open_dataset(path: Path | str, classes: int = 2) -> Dataset[tuple[torch.Tensor, torch.Tensor]]:
     """A map-style dataset of (features, label), for a `DataLoader` or an index of one's own.
 
     Features have shape (columns,): float32 for a matrix, int64 for a sequence, whose numbers are positions in
@@ -40,7 +40,7 @@ def open_dataset(path: Path, classes: int = 2) -> Dataset[tuple[torch.Tensor, to
     import torch
     from torch.utils.data import Dataset
 
-    rows = unpack_features(path.read_bytes(), classes)
+    rows = unpack_features(Path(path).read_bytes(), classes)
     labels = torch.from_numpy(rows.labels)
     features = rows.features
 

@@ -86,7 +86,7 @@ class Transport:
         try:
             body = response.json()
             code, detail = str(body.get("code", response.status_code)), str(body["detail"])
-            return Refused(code, detail, [str(problem) for problem in body.get("problems", [])])
+            return Refused(code, detail, [str(problem["detail"]) for problem in body.get("problems", [])])
         except (ValueError, KeyError, AttributeError, TypeError):
             return Unreachable(
                 f"{self.url} answered {response.status_code}, which is no answer of a coordinator."

@@ -18,13 +18,15 @@ from typing import Final
 
 from fedcore.owner.announcing import Announcing
 from fedcore.owner.answering import Answering
+from fedcore.owner.config_problems import ConfigError
 from fedcore.owner.coordinator_api import CoordinatorApi, CoordinatorAway, CoordinatorRefused
 from fedcore.owner.deciding import Deciding
 from fedcore.owner.home import Home
-from fedcore.owner.journal import EntryKind, Journal, JournalError
+from fedcore.owner.journal import EntryKind, Journal
 from fedcore.owner.orders import Life, OrderStore, StoredOrder
 from fedcore.owner.phase_work import HostStopping
 from fedcore.owner.shards import Bell
+from fedcore.owner.sweeping import delete_what_is_over
 from fedcore.wire.codes import RefusalCode
 from fedcore.wire.encoding import WireError
 from fedcore.wire.orders import Order, order_id
@@ -35,6 +37,8 @@ logger = logging.getLogger(__name__)
 POLL_WAIT: Final = 20
 _THREADS: Final = 32
 _PAUSE_SECONDS: Final = 2.0
+_FIRST_PAUSE: Final = 0.25
+_LONGEST_PAUSE: Final = 5.0
 
 
 class Agent:
@@ -59,7 +63,6 @@ class Agent:
             home, api, bell, self.store, self.journal, deciding, self._stopping, clock
         )
         self._announcing = Announcing(home, api, deciding, self.journal, clock)
-        self._deciding = deciding
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="order")
         self._in_hand: set[str] = set()
         self._in_hand_lock = threading.Lock()
@@ -68,28 +71,43 @@ class Agent:
 
     def run(self) -> None:
         """Go on with what a former agent left, announce the datasets, and carry out orders until `stop`."""
+        delete_what_is_over(self._home, self.store, self._clock())
         self.resume()
-        announcing = threading.Thread(
-            target=self._announcing.run, args=(self._stopping,), name="announce", daemon=True
-        )
-        announcing.start()
-        after = 0
+        # Both threads may hang in a request when the host stops; nothing that they do then is lost.
+        for name, work in (("announce", self._announce), ("poll", self._poll)):
+            threading.Thread(target=work, name=name, daemon=True).start()
+        self._stopping.wait()
+        self.close()
+
+    def _announce(self) -> None:
+        self._announcing.run(self._stopping)
+
+    def _poll(self) -> None:
+        after, failures = 0, 0
         while not self._stopping.is_set():
             try:
-                found = self._api.orders(after, POLL_WAIT)
-                after = 0 if self._ask_again.is_set() else found.cursor
-                self._ask_again.clear()
-                for signed in found.orders:
-                    self.take(signed)
+                after, failures = self.ask(after), 0
+                continue
             except (CoordinatorAway, CoordinatorRefused, WireError) as error:
-                logger.warning("No orders: %s", error)
-                after = 0
-                self._stopping.wait(_PAUSE_SECONDS)
-            except JournalError:
-                logger.exception("Nothing is done until the journal can be written")
-                after = 0
-                self._stopping.wait(_PAUSE_SECONDS)
-        self.close()
+                if not self._stopping.is_set():
+                    logger.warning("No orders: %s", error)
+            except Exception:
+                if not self._stopping.is_set():
+                    logger.exception("Orders cannot be taken now")
+            after, failures = 0, failures + 1
+            self._stopping.wait(min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(failures, 8)))
+
+    def ask(self, after: int) -> int:
+        """Fetch and take the orders with a serial above `after`. The answer is where to ask on from."""
+        found = self._api.orders(after, POLL_WAIT)
+        for error in found.malformed:
+            self._drop(None, error.code, error.detail)
+        for signed in found.orders:
+            if not self._stopping.is_set():
+                self.take(signed)
+        again = self._ask_again.is_set()
+        self._ask_again.clear()
+        return 0 if again else found.cursor
 
     def stop(self) -> None:
         """Have `run` end soon. Work under way is given up, and done again by the next agent."""
@@ -134,12 +152,12 @@ class Agent:
         Anything else is journalled and dropped: it is not told whether or why.
         """
         try:
-            order = signed.open(Order, signer=self._deciding.governed().policy.coordinator.key)
+            order = signed.open(Order, signer=self._home.load_config().coordinator.key)
             self._check_identity(order)
         except WireError as error:
             self._drop(signed, error.code, error.detail)
             return None
-        except Exception as error:
+        except ConfigError as error:
             # Without a policy there is no pinned coordinator, so nobody's orders are read.
             self._drop(signed, RefusalCode.NO_POLICY, str(error))
             self._ask_again.set()
@@ -154,12 +172,10 @@ class Agent:
         if order.id != due or order.run != order.spec.digest:
             raise WireError(RefusalCode.CONFLICT, "the order's id or run is not that of its content")
 
-    def _drop(self, signed: Signed, code: RefusalCode, why: str) -> None:
+    def _drop(self, signed: Signed | None, code: RefusalCode, why: str) -> None:
         logger.warning("Dropped a message: %s (%s)", code, why)
-        self.journal.append(
-            EntryKind.ORDER,
-            {"order": signed.digest, "signer": signed.signer, "dropped": code.value, "why": why[:500]},
-        )
+        known = {} if signed is None else {"message": signed.digest, "signer": signed.signer}
+        self.journal.append(EntryKind.ORDER, {**known, "dropped": code.value, "why": why[:500]})
 
     def _carry_out(self, order: Order, signed: Signed, stored: StoredOrder) -> None:
         try:

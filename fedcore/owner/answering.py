@@ -205,8 +205,12 @@ class Answering:
             **content,
         )
         stored = self._store.store(order.id, report.signed_by(self._home.signing_key), status)
+        spool = OrderSpool(self._home.spool_directory(order.id))
         if status is not Status.DONE:
-            OrderSpool(self._home.spool_directory(order.id)).delete()
+            spool.delete()
+        elif spool.directory.exists():
+            spool.forget_inputs()
+            spool.forget_tasks()
         return stored
 
     def _upload(self, stored: StoredOrder, artefacts: tuple[ArtefactRef, ...]) -> None:

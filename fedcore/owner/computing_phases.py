@@ -139,6 +139,7 @@ def _train_alone(work: PhaseWork) -> Outcome:
     for place in work.pipeline().fitted:
         path = work.spool.directory / f"state-{place}.safetensors"
         work.folder.keep_state(place, unpack_state(path.read_bytes()))
+        path.unlink()
     work.folder.keep_model(data)
     shown = rounded(facts.rows, work.offer.round_rows_to)
     return Outcome(Trained(rows=shown, curve=_curve(facts)), rows=facts.rows, seconds=add_seconds([facts]))

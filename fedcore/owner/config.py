@@ -26,7 +26,7 @@ from pydantic import (
 )
 
 from fedcore.owner.config_problems import ConfigError, Problem, problems_of
-from fedcore.wire.encoding import Digest, Label, Name
+from fedcore.wire.encoding import Digest, Label, Name, Prose
 from fedcore.wire.keys import HostCard, decode_key
 from fedcore.wire.spec import Protocol
 
@@ -145,10 +145,10 @@ class DataFile(Section):
 class Dataset(Section):
     """A dataset that this host offers, and what may be done with it."""
 
-    title: Annotated[str, Field(min_length=1, max_length=200)] = Field(
+    title: Label = Field(
         description="the title in the catalogue"
     )
-    description: Annotated[str, Field(max_length=4000)] = Field(
+    description: Annotated[Prose, Field(max_length=4000)] = Field(
         default="", description="the text in the catalogue"
     )
     reader: Name = Field(description="the plugin that reads the files")

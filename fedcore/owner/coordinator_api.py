@@ -8,19 +8,21 @@ A connection that fails, and an answer that says "later" (429, 5xx), is tried ag
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import random
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Final, TypeVar
 
 import httpx
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from fedcore.owner.spool import digest_of, make_directory, replacing
 from fedcore.wire.codes import RefusalCode
@@ -56,11 +58,21 @@ class CoordinatorRefused(Exception):
         self.status = status
 
 
-class Orders(Message):
-    """Signed orders that wait for this host, and where to ask on from."""
-
+class _Answer(Message):
     cursor: Seconds
-    orders: Annotated[tuple[Signed, ...], Field(max_length=1000)]
+    orders: Annotated[tuple[dict[str, JsonValue], ...], Field(max_length=1000)]
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """Signed orders that wait for this host, and where to ask on from.
+
+    `malformed` says what is wrong with those that have not even an envelope's form; they do not stop the others.
+    """
+
+    cursor: int
+    orders: tuple[Signed, ...]
+    malformed: tuple[WireError, ...] = ()
 
 
 class CoordinatorApi:
@@ -93,7 +105,7 @@ class CoordinatorApi:
     def close(self) -> None:
         self._client.close()
 
-    def orders(self, after: int, wait: int) -> Orders:
+    def orders(self, after: int, wait: int) -> Delivered:
         """Unanswered orders with a serial above `after`; the coordinator waits up to `wait` seconds for one.
 
         Raises `CoordinatorAway`, `CoordinatorRefused`, and `WireError` for an answer that is no list of orders.
@@ -101,7 +113,14 @@ class CoordinatorApi:
         path = f"/api/host/orders?after={after}&wait={wait}"
         with self._send("GET", path, timeout=httpx.Timeout(wait + 15.0, connect=10.0)) as response:
             self._expect(response, path, HTTPStatus.OK)
-            return Orders.parse(_read(response, LONGEST_ORDERS), LONGEST_ORDERS)
+            answer = _Answer.parse(_read(response, LONGEST_ORDERS), LONGEST_ORDERS)
+        orders, malformed = [], []
+        for content in answer.orders:
+            try:
+                orders.append(Signed.from_bytes(json.dumps(content).encode()))
+            except WireError as error:
+                malformed.append(error)
+        return Delivered(answer.cursor, tuple(orders), tuple(malformed))
 
     def report(self, report: Signed) -> None:
         """Post an answer, until the coordinator has it."""
@@ -187,8 +206,11 @@ class CoordinatorApi:
         }
         with self._send("PATCH", path, chunk, extra) as response:
             self._expect(response, path, HTTPStatus.NO_CONTENT, HTTPStatus.OK, HTTPStatus.CONFLICT)
+            refused = response.status_code == HTTPStatus.CONFLICT
+            if refused and "Upload-Offset" not in response.headers:
+                raise CoordinatorRefused(response.status_code, f"PATCH {path}")
             there = _offset_in(response, ref)
-            if response.status_code == HTTPStatus.CONFLICT and there == offset:
+            if refused and there == offset:
                 raise CoordinatorRefused(response.status_code, f"PATCH {path}")
             return there
 

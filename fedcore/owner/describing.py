@@ -80,6 +80,7 @@ def _dataset(work: PhaseWork) -> dict[str, Any]:
         "files": tuple(File(path=str(file.path), label=file.label) for file in dataset.files),
         "parts": parts,
         "split_key": str(work.means.home.keys / "split.key"),
+        "least_rows": dataset.offer.minimum_rows,
     }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -17,6 +17,10 @@ from fedcore.plugin_api.registry import AllowedDistribution
 from fedcore.wire.encoding import Digest, Name
 from fedcore.wire.reports import Count, TrainingCurve
 from fedcore.wire.spec import Options, Pipeline, PluginChoice, Training
+
+
+LEAST_ROWS: Final = 100
+"""How many rows stand behind what leaves where no policy says how many: the default of `minimum_rows`."""
 
 
 class Local(BaseModel):
@@ -74,7 +78,8 @@ class StatePath(Local):
 class Work(Local):
     """One order's computation. Paths are absolute; keys are read from their files by the forked process.
 
-    `classes` is unknown at a reference host, which has no dataset of its own: then the labels say it.
+    `classes` is unknown at a reference host, which has no dataset of its own: then the labels say it. `least_rows`
+    stand behind every point of a training's curve.
     """
 
     kind: Kind
@@ -95,6 +100,7 @@ class Work(Local):
     states: tuple[StatePath, ...] = ()
     sums: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ()
+    least_rows: Annotated[int, Field(ge=1)] = LEAST_ROWS
     memory_mb: int
     seconds: int
 

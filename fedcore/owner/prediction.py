@@ -41,7 +41,7 @@ def predict(home: Home, run: str, log: Path, out: Path | None = None) -> int:
     folder = _run_folder(home, run)
     governed = _governed(home)
     work = _described(home, governed, folder, log)
-    spool = OrderSpool(home.spool / f"predict-{os.getpid()}")
+    spool = OrderSpool(home.path / "predictions" / str(os.getpid()))
     with Journal(home.journal_path) as journal:
         journal.append(EntryKind.PREDICTION, {"run": folder.directory.name, "log": str(log.absolute())})
     classes = _classes(governed, work)

@@ -29,7 +29,7 @@ from fedcore.owner.queue import CeleryBell, make_app
 
 logger = logging.getLogger(__name__)
 
-STOP_SECONDS: Final = 10.0
+STOP_SECONDS: Final = 2.0
 _CHECK_SECONDS: Final = 0.25
 _BROKER_CHECK_SECONDS: Final = 2.0
 _FIRST_BACKOFF: Final = 0.5
@@ -162,7 +162,7 @@ class WorkerProcess:
         try:
             self._process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            logger.warning("The worker did not stop in time and is killed.")
+            logger.info("The worker is killed in the middle of its work, which is done again by the next one.")
         self._kill_group(signal.SIGKILL)
         self._process.wait()
         self._process = None

@@ -8,6 +8,7 @@ Held-out rows never take part in `summarise`, `prepare` or `train`; only they ta
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -118,9 +119,8 @@ def train(work: Work, task: int, clock: Clock) -> Computed:
         rows, states = _own_rows(work, clock)
     with clock.stage("training"):
         stored, outcome = fit(work, rows)
-    return Computed(
-        pack_model(stored), len(rows.labels), rows.features.columns, curve=curve_of(outcome), states=states
-    )
+    curve = curve_of(outcome, work.training.batch_size, work.least_rows)
+    return Computed(pack_model(stored), len(rows.labels), rows.features.columns, curve=curve, states=states)
 
 
 def evaluate(work: Work, task: int, clock: Clock) -> Computed:
@@ -222,17 +222,31 @@ def kind_and_size(features: Features) -> tuple[ValueKind, int]:
     return (ValueKind.SEQUENCE, features.size) if isinstance(features, Sequences) else (ValueKind.MATRIX, 0)
 
 
-def curve_of(outcome: TrainingOutcome) -> TrainingCurve:
-    """Loss and accuracy of at most `CURVE_POINTS` steps, evenly taken."""
+def curve_of(outcome: TrainingOutcome, batch_size: int, least_rows: int) -> TrainingCurve:
+    """Loss and accuracy as at most `CURVE_POINTS` means, each over batches of `least_rows` rows or more together.
+
+    With small batches the loss of each step would show single rows.
+    """
     steps = len(outcome.loss)
-    every = max(1, -(-steps // CURVE_POINTS))
+    # The last batch of an epoch may have one row only: of two batches in a row, one is whole.
+    enough = 2 * math.ceil(least_rows / batch_size)
+    every = max(enough, math.ceil(steps / CURVE_POINTS))
     return TrainingCurve(
         every=every,
-        loss=tuple(float(loss) for loss in outcome.loss[::every]),
-        accuracy=tuple(min(1.0, max(0.0, float(share))) for share in outcome.accuracy[::every]),
+        loss=_means(outcome.loss, every),
+        accuracy=tuple(min(1.0, max(0.0, share)) for share in _means(outcome.accuracy, every)),
         epochs=outcome.epochs,
         steps=steps,
     )
+
+
+def _means(values: Sequence[float], every: int) -> tuple[float, ...]:
+    """The mean of each `every` values; what is left at the end belongs to the last mean."""
+    if not values:
+        return ()
+    starts = np.arange(max(1, len(values) // every)) * every
+    sums = np.add.reduceat(np.array(values, np.float64), starts)
+    return tuple((sums / np.diff(np.append(starts, len(values)))).tolist())
 
 
 def _features(

@@ -67,7 +67,9 @@ def _check_matrix(matrix: Matrix) -> None:
     indptr, indices, data = matrix.indptr, matrix.indices, matrix.data
     if indptr.ndim != 1 or indices.ndim != 1 or data.shape != indices.shape or not len(indptr):
         raise invalid("a matrix whose arrays do not fit together")
-    if indptr[0] != 0 or indptr[-1] != len(indices) or (np.diff(indptr) < 0).any():
+    # Bounded before they are subtracted, so that no difference wraps around.
+    bounded = 0 <= int(indptr.min()) <= int(indptr.max()) <= len(indices)
+    if not bounded or indptr[0] != 0 or indptr[-1] != len(indices) or (np.diff(indptr) < 0).any():
         raise invalid("a matrix whose rows do not follow one another")
     if not 1 <= matrix.columns <= MAXIMUM_COLUMNS:
         raise invalid(f"a matrix of {matrix.columns} columns")

@@ -37,7 +37,7 @@ class SklearnStep(PreprocessingStep[SomeOptions]):
         """The transformer, made from `self.options`."""
 
     def apply(self, value: Matrix) -> Matrix:
-        return matrix_of(self.transformer().transform(value.to_scipy().copy()))
+        return _transformed(self.transformer(), value)
 
 
 class FittedSklearnStep(FittedStep[SomeOptions]):
@@ -64,7 +64,7 @@ class FittedSklearnStep(FittedStep[SomeOptions]):
 
     def apply_fitted(self, value: Matrix, state: State) -> Matrix:
         transformer = _restored(self.transformer(), self.fitted, state)
-        return matrix_of(transformer.transform(value.to_scipy().copy()))
+        return _transformed(transformer, value)
 
 
 class SklearnModel(ModelType[SomeOptions]):
@@ -161,6 +161,16 @@ def matrix_of(found: Any) -> Matrix:
         rows.data.astype(np.float32),
         int(rows.shape[1]),
     )
+
+
+def _transformed(transformer: Any, value: Matrix) -> Matrix:
+    from scipy.sparse import csr_matrix
+
+    if len(value):
+        return matrix_of(transformer.transform(value.to_scipy().copy()))
+    # scikit-learn refuses to transform nothing: a row of zeros tells how wide the result is.
+    width = matrix_of(transformer.transform(csr_matrix((1, value.columns), dtype=np.float32))).columns
+    return Matrix(value.indptr, value.indices, value.data, width)
 
 
 def _sparse(features: Features) -> scipy.sparse.csr_matrix:

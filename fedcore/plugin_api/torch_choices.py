@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 _NEEDS_SPARSE_GRADIENTS: Final = {"SparseAdam"}
 _NEEDS_FUNCTIONS_OR_OBJECTS: Final = {"LambdaLR", "MultiplicativeLR", "ChainedScheduler", "SequentialLR"}
 _STEPS_PER_BATCH: Final = {"OneCycleLR", "CyclicLR"}
+ITERATIONS: Final = ("max_iter", "max_eval")
+"""Options of optimisers that iterate within one step."""
+MAXIMUM_ITERATIONS: Final = 1000
 LOSSES: Final = ("cross_entropy", "hinge", "multi_margin", "squared_error")
 
 
@@ -154,7 +157,21 @@ def _find(what: str, known: Mapping[str, Any], choice: PluginChoice) -> Any:
     if unknown:
         problem = f"is no option of {found.__name__} (there are: {', '.join(options)})"
         raise InvalidOptions("training", {f"{what}.{name}": problem for name in unknown})
+    _check_iterations(what, choice)
     return found
+
+
+def _check_iterations(what: str, choice: PluginChoice) -> None:
+    # Within a step nothing notices that a run was cancelled, or that its time is over.
+    given = {name: choice.options[name] for name in ITERATIONS if choice.options.get(name) is not None}
+    problem = f"is a whole number from 1 to {MAXIMUM_ITERATIONS}"
+    wrong = [name for name, value in given.items() if not _is_iterations(value)]
+    if wrong:
+        raise InvalidOptions("training", {f"{what}.{name}": problem for name in wrong})
+
+
+def _is_iterations(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAXIMUM_ITERATIONS
 
 
 @contextmanager

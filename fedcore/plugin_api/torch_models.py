@@ -94,7 +94,10 @@ class TorchModelType(ModelType[SomeOptions]):
 
     def classes_of(self, parameters: Parameters) -> int:
         """The number of classes that parameters are for: by default, the width of the last one."""
-        return int(list(parameters.values())[-1].shape[0])
+        last = next(reversed(list(parameters.values())), np.empty(()))
+        if not last.ndim:
+            raise WireError(RefusalCode.ARTEFACT_INVALID, f"these are no parameters of model {self.name}")
+        return len(last)
 
     def _network_for(self, features: Features, classes: int) -> nn.Module:
         if isinstance(features, Sequence):

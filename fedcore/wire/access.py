@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from fedcore.wire.encoding import Label, Message, Name, Seconds
+from fedcore.wire.encoding import Label, Message, Name, Prose, Seconds
 from fedcore.wire.signing import WIRE_VERSION, Signed, SignedMessage, WireVersion
 from fedcore.wire.spec import DatasetVersion, Nonce, Pipeline, Privacy, Protocol
 
@@ -29,7 +29,7 @@ class AccessRequest(SignedMessage):
     version: WireVersion = WIRE_VERSION
     dataset: DatasetVersion
     purpose: Name
-    reason: Annotated[str, Field(max_length=2000)] = ""
+    reason: Annotated[Prose, Field(max_length=2000)] = ""
     organisation: Label
     pipelines: Annotated[tuple[Pipeline, ...], Field(min_length=1, max_length=16)]
     protocols: Annotated[tuple[Protocol, ...], Field(min_length=1)]

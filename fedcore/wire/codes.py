@@ -68,50 +68,69 @@ EXPLANATIONS: dict[RefusalCode, str] = {
     RefusalCode.UNKNOWN_FIELD: "The message has a field that its type does not have. Remove the field.",
     RefusalCode.BAD_SIGNATURE: "The signature does not fit the bytes. Sign the exact bytes that are sent.",
     RefusalCode.UNKNOWN_SIGNER: "The signing key is not the one that was expected. Register or pin the key.",
-    RefusalCode.WRONG_AUDIENCE: "The order is addressed to another host.",
+    RefusalCode.WRONG_AUDIENCE: "The order is addressed to another host. Compare the hosts' cards with the "
+    "coordinator's list.",
     RefusalCode.EXPIRED: "The message is past its expiry by the owner's clock. Send a new one.",
     RefusalCode.CONFLICT: "Another message with the same identity but other content was received before.",
-    RefusalCode.OUT_OF_ORDER: "The order does not follow from what this host has done in the run so far.",
+    RefusalCode.OUT_OF_ORDER: "The order does not follow from what this host has done in the run so far. "
+    "Submit the run again.",
     RefusalCode.NO_POLICY: "The host has no valid policy, so it does nothing. Run `fedcore-owner check`.",
     RefusalCode.UNKNOWN_SCIENTIST: "The scientist's key is not in the owner's policy. Ask the owner to add it.",
-    RefusalCode.UNKNOWN_DATASET: "The owner's policy offers no dataset of this name.",
+    RefusalCode.UNKNOWN_DATASET: "The owner's policy offers no dataset of this name. Look into the catalogue again.",
     RefusalCode.DATASET_CHANGED: "The dataset is no longer the version that was granted. Request access to the "
     "new version.",
     RefusalCode.DATASET_UNREADABLE: "The dataset's file is missing or has a wrong form. The owner sees which "
     "with `fedcore-owner check`.",
     RefusalCode.DATASET_EMPTY: "The dataset has no usable rows. Ask the owner to look at its files.",
     RefusalCode.RETENTION_PASSED: "The dataset is past its retention date, so the owner no longer lets it be used.",
-    RefusalCode.PURPOSE_NOT_ALLOWED: "The owner's policy does not allow this purpose.",
-    RefusalCode.PROTOCOL_NOT_ALLOWED: "The grant or the owner's policy does not allow this protocol.",
-    RefusalCode.BACKEND_NOT_ALLOWED: "The grant or the owner's policy does not allow this encryption backend.",
-    RefusalCode.STEP_NOT_ALLOWED: "The owner's policy must name this step for this backend, and does not.",
-    RefusalCode.MODEL_NOT_ALLOWED: "The grant or the owner's policy does not allow this model type.",
+    RefusalCode.PURPOSE_NOT_ALLOWED: "The owner's policy does not allow this purpose. Ask the owner which it allows.",
+    RefusalCode.PROTOCOL_NOT_ALLOWED: "The grant or the owner's policy does not allow this protocol. Use one that "
+    "was granted, or ask the owner to allow it.",
+    RefusalCode.BACKEND_NOT_ALLOWED: "The grant or the owner's policy does not allow this encryption backend. Use "
+    "one that was granted, or ask the owner to allow it.",
+    RefusalCode.STEP_NOT_ALLOWED: "The owner's policy must name this step for this backend, and does not. Ask the "
+    "owner to add it, or leave the step out.",
+    RefusalCode.MODEL_NOT_ALLOWED: "The grant or the owner's policy does not allow this model type. Use one that was "
+    "granted, or ask the owner to allow it.",
     RefusalCode.PIPELINE_NOT_GRANTED: "The pipeline is not one of those that were granted. Request access for it.",
     RefusalCode.NOT_GRANTED: "There is no grant that covers this run. Request access to the dataset.",
     RefusalCode.GRANT_EXPIRED: "The grant is past its expiry. Request access again.",
-    RefusalCode.GRANT_REVOKED: "The owner has revoked the grant.",
+    RefusalCode.GRANT_REVOKED: "The owner has revoked the grant. Read the reason beside the request, and ask again.",
     RefusalCode.RELEASES_SPENT: "All releases of the grant are used. Request access for more.",
     RefusalCode.DOWNLOAD_NOT_ALLOWED: "The grant allows a download that the owner's policy or the request does not. "
     "Ask for a grant without it.",
-    RefusalCode.EPSILON_NOT_ALLOWED: "The grant has a privacy limit that this run cannot keep.",
-    RefusalCode.TOO_FEW_OWNERS: "Fewer owners take part than the run, the grant or a policy requires.",
-    RefusalCode.TOO_FEW_ROWS: "Fewer rows stand behind the output than the owner's policy requires.",
-    RefusalCode.UNKNOWN_PEER: "Another owner of the run is not pinned in this owner's policy.",
-    RefusalCode.REFERENCE_NOT_TRUSTED: "The owner's policy does not trust this reference host with plaintext.",
+    RefusalCode.EPSILON_NOT_ALLOWED: "The grant has a privacy limit that this run cannot keep. Use a protocol that "
+    "can, or ask for a grant without it.",
+    RefusalCode.TOO_FEW_OWNERS: "Fewer owners take part than the run, the grant or a policy requires. Add datasets "
+    "of other owners.",
+    RefusalCode.TOO_FEW_ROWS: "Fewer rows stand behind the output than the owner's policy requires. Add datasets, "
+    "or ask the owner for a larger one.",
+    RefusalCode.UNKNOWN_PEER: "Another owner of the run is not pinned in this owner's policy. Ask the owner to add "
+    "the other host's card to its peers.",
+    RefusalCode.REFERENCE_NOT_TRUSTED: "The owner's policy does not trust this reference host with plaintext. Ask "
+    "the owner to mark it with `reference = true`, or use another protocol.",
     RefusalCode.SAME_ORGANISATION: "The scientist or the coordinator's operator belongs to an organisation that "
     "holds the run's key, and could read the other owners' rows.",
-    RefusalCode.PLUGIN_MISSING: "A plugin of the run is not installed or not allowed at the owner.",
-    RefusalCode.PLUGIN_MISMATCH: "A plugin at the owner has another version or other files than the run pins.",
-    RefusalCode.INVALID_OPTIONS: "Options of a step, backend or model are not valid for the installed plugin.",
+    RefusalCode.PLUGIN_MISSING: "A plugin of the run is not installed or not allowed at the owner. Ask the owner to "
+    "install it and to name its distribution in the policy.",
+    RefusalCode.PLUGIN_MISMATCH: "A plugin at the owner has another version or other files than the run pins. "
+    "Install the same version on both sides.",
+    RefusalCode.INVALID_OPTIONS: "Options of a step, backend or model are not valid for the installed plugin. "
+    "Correct them: the reference of the plugins lists the options.",
     RefusalCode.KEY_AGREEMENT_FAILED: "The owners could not agree on a key. Submit the run again; if it "
     "repeats, a host or the coordinator alters messages.",
-    RefusalCode.STATE_MISMATCH: "The owners do not hold the same fitted state. Nothing was released.",
-    RefusalCode.ARTEFACT_INVALID: "An artefact does not have the digest, seal or form that it should have.",
+    RefusalCode.STATE_MISMATCH: "The owners do not hold the same fitted state. Nothing was released. Submit the run "
+    "again; if it repeats, a host or the coordinator alters messages.",
+    RefusalCode.ARTEFACT_INVALID: "An artefact does not have the digest, seal or form that it should have. Submit "
+    "the run again; if it repeats, compare the versions of both sides.",
     RefusalCode.NOT_FINITE: "A value is NaN or infinite. Lower the learning rate, or look at the data.",
-    RefusalCode.RELEASE_REFUSED: "A check that the owner has added refused to let the result leave.",
-    RefusalCode.RESOURCE_LIMIT: "The work exceeded the host's memory or time limit.",
+    RefusalCode.RELEASE_REFUSED: "A check that the owner has added refused to let the result leave. Ask the owner "
+    "what it checks.",
+    RefusalCode.RESOURCE_LIMIT: "The work exceeded the host's memory or time limit. Use fewer columns, or ask the "
+    "owner to raise the worker's limits.",
     RefusalCode.WORKER_LOST: "The owner's workers ended three times during this work. See the host's log.",
-    RefusalCode.STORAGE_FAILED: "The host could not write to its disk, so nothing was released.",
+    RefusalCode.STORAGE_FAILED: "The host could not write to its disk, so nothing was released. Ask the owner to "
+    "make room, then submit the run again.",
     RefusalCode.STEP_FAILED: "A step failed on the owner's data. The host's own log has the detail.",
     RefusalCode.OWNER_AWAY: "The owner host did not answer before the deadline. Ask the owner to start it.",
     RefusalCode.CANCELLED: "The run was cancelled.",

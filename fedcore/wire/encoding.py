@@ -29,10 +29,19 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$")]
 """A name for datasets, plugins and options: lower case, digits, `_`, `.` and `-`, at most 63 characters."""
 Label = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
 """A short text for people, without control characters."""
+Prose = Annotated[str, Field(pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$")]
+"""A longer text for people: lines and tabs, and no other control characters."""
 Seconds = Annotated[int, Field(ge=0, le=LARGEST_INTEGER)]
 """A moment as whole seconds since 1970-01-01 UTC."""
 
-_STRINGS: Final = re.compile(r'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+_NUL: Final = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+"""An escaped NUL character: after an even number of backslashes. Databases refuse it inside texts."""
+_BRACKETS: Final = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTALL)
+"""A whole string, to the end of the text where it is not closed, or a bracket outside of strings.
+
+A string that is not closed must match too: were it skipped, the search would begin anew at every quotation mark
+inside it, and the time would grow with the square of the length.
+"""
 
 
 class WireError(ValueError):
@@ -75,6 +84,8 @@ def check_json(data: bytes | str, limit: int = MAXIMUM_MESSAGE_BYTES) -> str:
     except UnicodeDecodeError:
         raise WireError(RefusalCode.MALFORMED, "not UTF-8") from None
     _check_depth(text)
+    if _NUL.search(text):
+        raise WireError(RefusalCode.MALFORMED, "a string has a NUL character")
     try:
         json.loads(
             text,
@@ -92,8 +103,9 @@ def check_json(data: bytes | str, limit: int = MAXIMUM_MESSAGE_BYTES) -> str:
 
 def _check_depth(text: str) -> None:
     depth = 0
-    for character in re.findall(r"[\[\]{}]", _STRINGS.sub("", text)):
-        depth += 1 if character in "[{" else -1
+    for found in _BRACKETS.finditer(text):
+        character = text[found.start()]
+        depth += (character in "[{") - (character in "]}")
         if depth > MAXIMUM_DEPTH:
             raise WireError(RefusalCode.MALFORMED, f"nested deeper than {MAXIMUM_DEPTH} levels")
 

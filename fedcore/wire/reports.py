@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from fedcore.wire.codes import RefusalCode
-from fedcore.wire.encoding import Digest, Message, Name, PublicKey, Seconds
+from fedcore.wire.encoding import Digest, Label, Message, Name, Prose, PublicKey, Seconds
 from fedcore.wire.orders import ArtefactRef, OrderId, Phase
 from fedcore.wire.signing import WIRE_VERSION, SignedMessage, WireVersion
 
@@ -84,7 +84,10 @@ class Prepared(Message):
 
 
 class TrainingCurve(Message):
-    """Loss and accuracy on the training batches: one value for every `every`-th step, in order."""
+    """Loss and accuracy on the training batches: one value for every `every` steps, their mean, in order.
+
+    An owner host takes so many steps together that enough rows stand behind each value.
+    """
 
     every: Annotated[int, Field(ge=1)]
     loss: Annotated[tuple[float, ...], Field(max_length=5000)]
@@ -173,8 +176,8 @@ class DatasetOffer(Message):
 
     name: Name
     version: Digest
-    title: Annotated[str, Field(max_length=200)]
-    description: Annotated[str, Field(max_length=4000)] = ""
+    title: Label
+    description: Annotated[Prose, Field(max_length=4000)] = ""
     reader: Name
     columns: Annotated[tuple[Name, ...], Field(min_length=1, max_length=256)]
     classes: Annotated[tuple[Name, ...], Field(max_length=64)]

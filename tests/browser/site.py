@@ -86,11 +86,21 @@ def _site(cards: dict[str, str]) -> str:
     for name, title in ORGANISATIONS.items():
         lines += ["[[organisations]]", f'name = "{name}"', f'title = "{title}"']
     for username, (first, last, organisation, role) in PEOPLE.items():
-        lines += ["[[people]]", f'username = "{username}"', f'first_name = "{first}"', f'last_name = "{last}"']
+        lines += [
+            "[[people]]",
+            f'username = "{username}"',
+            f'first_name = "{first}"',
+            f'last_name = "{last}"',
+        ]
         lines += [f'organisation = "{organisation}"', f'roles = ["{role}"]']
         lines += ['password_env = "PASSWORD_OF_EVERYONE"']
     for name, organisation in HOSTS.items():
-        lines += ["[[hosts]]", f'name = "{name}"', f'organisation = "{organisation}"', f'card = "{cards[name]}"']
+        lines += [
+            "[[hosts]]",
+            f'name = "{name}"',
+            f'organisation = "{organisation}"',
+            f'card = "{cards[name]}"',
+        ]
         lines += [f"reference = {str(name == 'lab').lower()}"]
     return "\n".join(lines)
 
@@ -139,9 +149,13 @@ def _requests(world: Any) -> dict[str, str]:
             models=("linear",),
         ),
         "to refuse": world.ask(world.north, reason="Everything, please.", releases=50),
-        "to revoke": world.ask(world.north, reason="A first look.", protocols=(Protocol.LOCAL,), download=False),
+        "to revoke": world.ask(
+            world.north, reason="A first look.", protocols=(Protocol.LOCAL,), download=False
+        ),
     }
-    decisions.approve(asked["to revoke"], world.owners["north"], decisions.Limits(releases=2), "For a first look.")
+    decisions.approve(
+        asked["to revoke"], world.owners["north"], decisions.Limits(releases=2), "For a first look."
+    )
     return {name: str(request.pk) for name, request in asked.items()}
 
 

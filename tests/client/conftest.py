@@ -82,7 +82,8 @@ class FakeCoordinator:
 
 def refusal(status: int, code: str, detail: str, problems: list[str] | None = None) -> httpx.Response:
     body: dict[str, Any] = {"code": code, "detail": detail}
-    return httpx.Response(status, json=body | ({"problems": problems} if problems else {}))
+    listed = [{"code": code, "detail": problem} for problem in problems or ()]
+    return httpx.Response(status, json=body | ({"problems": listed} if listed else {}))
 
 
 def dataset(host_name: str, key: str) -> dict[str, Any]:

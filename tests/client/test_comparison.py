@@ -15,7 +15,7 @@ Reports = list[dict[str, Any]]
 
 
 def shown(comparison: Comparison) -> str:
-    console = Console(file=io.StringIO(), width=200)
+    console = Console(file=io.StringIO(), width=100)
     comparison.show(console)
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert isinstance(text, str)
@@ -47,6 +47,15 @@ def test_the_majority_class_is_always_beside_the_models(reports: Reports) -> Non
     assert "0.9600" in text
 
 
+def test_the_tables_fit_into_80_columns(reports: Reports) -> None:
+    for report in reports:
+        for owner, name in zip(report["owners"], ("north-hospital", "south-bank"), strict=True):
+            owner["host_name"] = name
+    console = Console(file=io.StringIO(), width=80)
+    Comparison(reports).show(console)
+    assert "…" not in console.file.getvalue()  # type: ignore[attr-defined]
+
+
 def test_pseudonymised_rows_are_never_called_encrypted(reports: Reports) -> None:
     learns, readers = exposure_of(reports[2])
     assert "pseudonymised, not encrypted" in learns
@@ -59,7 +68,7 @@ def test_a_local_run_shows_metrics_only(reports: Reports) -> None:
 
 
 def test_the_reference_says_who_sees_plaintext(reports: Reports) -> None:
-    assert "reference host sees the rows' features in plaintext" in exposure_of(reports[1])[0]
+    assert "reference host sees, as plaintext" in exposure_of(reports[1])[0]
 
 
 def test_a_run_without_a_reference_has_no_differences(reports: Reports) -> None:
@@ -79,6 +88,11 @@ def test_figures_that_do_not_exist_are_dashes(reports: Reports) -> None:
     comparison = Comparison(reports)
     assert "roc_auc" not in comparison.differences()["pooled (keyed_tokens)"]
     assert "–" in shown(comparison)
+
+
+def test_two_runs_of_one_kind_are_told_apart_by_their_ids(reports: Reports) -> None:
+    comparison = Comparison([*reports, reports[2] | {"run": "7" * 64}])
+    assert set(comparison.differences()) == {"pooled (keyed_tokens) 333333", "pooled (keyed_tokens) 777777"}
 
 
 def test_only_local_runs_can_be_shown_too(reports: Reports, tmp_path: Path) -> None:

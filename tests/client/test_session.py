@@ -119,7 +119,7 @@ def test_a_refusal_lists_every_problem(sam: Session, coordinator: FakeCoordinato
     coordinator.answers["POST", "/api/runs"] = lambda _: refusal(
         400, "invalid_run", "The run cannot be started.", problems
     )
-    with pytest.raises(Refused, match=r"The run cannot be started\. \[invalid_run\]") as caught:
+    with pytest.raises(Refused, match=r"Refused \[invalid_run\]") as caught:
         sam.submit(plan, sam.datasets(), ["12" * 32, "34" * 32])
     assert caught.value.code == "invalid_run"
     assert all(problem in str(caught.value) for problem in problems)
@@ -145,10 +145,16 @@ def test_a_run_that_failed_raises_its_code_and_text(sam: Session, coordinator: F
             "id": "ab" * 32,
             "state": "failed",
             "code": "owner_away",
-            "message": "north did not answer for access-2026. Ask its owner to start `fedcore-owner run`.",
+            "message": "north (access-2026): did not answer.",
+            "culprit": {
+                "host_name": "north",
+                "dataset": "access-2026",
+                "remedy": "Start `fedcore-owner run`.",
+            },
         }
     ]
-    with pytest.raises(RunFailed, match=r"north did not answer .* \[owner_away\]") as caught:
+    expected = r"failed: north \(access-2026\): did not answer\. Start `fedcore-owner run`\. \[owner_away\]"
+    with pytest.raises(RunFailed, match=expected) as caught:
         sam.wait("ab" * 32)
     assert caught.value.state == "failed"
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.sparse import random as random_sparse
+from sklearn.feature_extraction.text import HashingVectorizer
 
 from fedcore.plugin_api.serialise import pack_features
 from fedcore.plugin_api.values import Matrix, Sequence
@@ -77,25 +78,22 @@ def test_at_most_five_lines_change_against_the_plain_script() -> None:
 @pytest.mark.slow
 def test_both_scripts_learn(tmp_path: Path) -> None:
     logged = [line.rsplit('"', 6) for line in generate(1000, 5, attack_share=0.4)]
-    lines = [("benign" if end[-2] == "-" else "attack", end[0].split('"')[1]) for end in logged]
-    (tmp_path / "plain.tsv").write_text("".join(f"{label}\t{text}\n" for label, text in lines))
-
-    from sklearn.feature_extraction.text import HashingVectorizer
-
-    vectors = HashingVectorizer(analyzer="char", ngram_range=(1, 3), n_features=4096).transform(
-        t for _, t in lines
-    )
+    labels = np.array([end[-2] != "-" for end in logged], np.int64)
+    requests = [end[0].split('"')[1] for end in logged]
+    vectors = HashingVectorizer(analyzer="char", ngram_range=(1, 3), n_features=4096).transform(requests)
     vectors.sort_indices()
+    names = np.where(labels == 1, "attack", "benign")
+    lines = [f"{name}\t{request}\n" for name, request in zip(names, requests, strict=True)]
+    (tmp_path / "requests.tsv").write_text("".join(lines))
     features = Matrix(
         vectors.indptr.astype(np.int64),
         vectors.indices.astype(np.int32),
         vectors.data.astype(np.float32),
         4096,
     )
-    labels = np.array([label == "attack" for label, _ in lines], np.int64)
     (tmp_path / "rows.safetensors").write_bytes(pack_features(features, labels))
 
-    printed = [_run(PLAIN, tmp_path / "plain.tsv"), _run(OURS, tmp_path / "rows.safetensors")]
+    printed = [_run(PLAIN, tmp_path / "requests.tsv"), _run(OURS, tmp_path / "rows.safetensors")]
     assert printed[0] == printed[1], "the same data, network and loop learn the same"
     assert float(printed[0].split()[-1]) > 0.9
 

@@ -56,6 +56,18 @@ def test_logins_are_throttled_whoever_is_tried(cast, api, monkeypatch):
     assert statuses == [401, 401, 429]
 
 
+def test_nobody_escapes_the_throttle_by_claiming_other_addresses(cast, api, monkeypatch):
+    from fedcore.coordinator.api.people import LoginView
+
+    monkeypatch.setattr(LoginView.throttle_classes[0], "THROTTLE_RATES", {"login": "2/minute"})
+    statuses = []
+    for number in range(3):
+        client = api(None)
+        client.credentials(HTTP_X_FORWARDED_FOR=f"203.0.113.{number}")
+        statuses.append(log_in(client, f"person-{number}", "wrong").status_code)
+    assert statuses == [401, 401, 429]
+
+
 def test_a_person_who_is_not_active_cannot_log_in(cast, api):
     cast.sam.is_active = False
     cast.sam.save()

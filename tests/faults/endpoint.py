@@ -40,7 +40,11 @@ from fedcore.wire.signing import Signed
 from fedcore.wire.spec import DatasetVersion, Pipeline, PluginChoice, Protocol, RunSpec, Training
 from tests.faults.federation import Federation
 
-VOLATILE: Final = {"governance_ownerhost": {"last_contact"}, "axes_accessattempt": None, "axes_accesslog": None}
+VOLATILE: Final = {
+    "governance_ownerhost": {"last_contact"},
+    "axes_accessattempt": None,
+    "axes_accesslog": None,
+}
 """What a refused request may leave: when a host was last seen, and the count of wrong passwords."""
 
 NAMES: Final = ("north-hospital", "south-bank", "notary")
@@ -55,6 +59,8 @@ class Endpoint:
     tokens: dict[str, str] = field(default_factory=dict)
     sam_key: SigningKey = field(default_factory=SigningKey.generate)
     grants: list[str] = field(default_factory=list)
+    taken: list[tuple[str, bytes]] = field(default_factory=list)
+    """Messages of north and Sam that were taken, by address."""
 
     def __post_init__(self) -> None:
         for name in NAMES:
@@ -67,7 +73,9 @@ class Endpoint:
         for username in ("sam", "olga", "otto", "clara"):
             self.tokens[username] = self._log_in(username)
         proof = base64.b64encode(self.sam_key.sign(b"fedcore/key/v1\0sam")).decode()
-        answer = self.as_person("sam", "POST", "/api/keys", {"public_key": self.sam_key.public, "signature": proof})
+        answer = self.as_person(
+            "sam", "POST", "/api/keys", {"public_key": self.sam_key.public, "signature": proof}
+        )
         assert answer.status_code == 201, answer.text
         for name in NAMES[:2]:
             assert self.announce(name).status_code == 200
@@ -98,6 +106,8 @@ class Endpoint:
     def announce(self, name: str) -> httpx.Response:
         message = self.announcement(name)
         body = message.signed_by(self.host_keys[name]).encode().encode()
+        if name == NAMES[0]:
+            self.taken.append(("/api/host/announcements", body))
         return self.as_host(name, "POST", "/api/host/announcements", body)
 
     def upload(self, name: str, order: str, data: bytes) -> tuple[str, httpx.Response]:
@@ -113,7 +123,7 @@ class Endpoint:
     def dataset(self, name: str) -> DatasetVersion:
         return DatasetVersion(host=self.host_keys[name].public, name="access", version=self.version(name))
 
-    def announcement(self, name: str, **changes: Any) -> Announcement:
+    def announcement(self, name: str, /, **changes: Any) -> Announcement:
         offer = DatasetOffer(
             name="access",
             version=self.version(name),
@@ -126,7 +136,7 @@ class Endpoint:
         facts: dict[str, Any] = {"datasets": (offer,), "announced_at": int(time.time())}
         return Announcement(**facts | changes)
 
-    def request(self, name: str = NAMES[0], **changes: Any) -> AccessRequest:
+    def request(self, name: str = NAMES[0], /, **changes: Any) -> AccessRequest:
         facts: dict[str, Any] = {
             "dataset": self.dataset(name),
             "purpose": PURPOSE,
@@ -160,7 +170,7 @@ class Endpoint:
         }
         return RunSpec(**facts | changes)
 
-    def report(self, order: Order, **changes: Any) -> Report:
+    def report(self, order: Order, /, **changes: Any) -> Report:
         """What a host would answer to the order, for the phases that need no computing."""
         facts: dict[str, Any] = {
             "order": order.id,
@@ -181,6 +191,7 @@ class Endpoint:
         signed = spec.signed_by(self.sam_key)
         answer = self.as_person("sam", "POST", "/api/runs", signed.encode().encode())
         assert answer.status_code == 201, answer.text
+        self.taken.append(("/api/runs", signed.encode().encode()))
         return signed.digest
 
     def orders(self, name: str) -> list[Order]:
@@ -192,6 +203,8 @@ class Endpoint:
         body = self.report(order).signed_by(self.host_keys[name]).encode().encode()
         answer = self.as_host(name, "POST", "/api/host/reports", body)
         assert answer.status_code == 200, answer.text
+        if name == NAMES[0]:
+            self.taken.append(("/api/host/reports", body))
 
     def bring(self, run: str, phase: Phase) -> None:
         """Answer both owners' orders of a run until those of `phase` are out. The worker must run."""
@@ -217,19 +230,24 @@ class Endpoint:
         found: dict[str, Any] = tables(home / "coordinator.sqlite3", VOLATILE)
         folder = home / "artefacts"
         files = sorted(folder.iterdir()) if folder.exists() else []
-        found["files"] = {file.name: file.stat().st_size for file in files if not file.name.startswith(".lock-")}
+        found["files"] = {
+            file.name: file.stat().st_size for file in files if not file.name.startswith(".lock-")
+        }
         found["tasks enqueued"] = self.tasks()
         return found
 
     def tasks(self) -> int:
         directory = self.federation.cast.operator.home / "broker"
-        broker = Redis(unix_socket_path=str(directory / "broker.sock"), password=(directory / "password").read_text())
+        broker = Redis(
+            unix_socket_path=str(directory / "broker.sock"), password=(directory / "password").read_text()
+        )
         return int(broker.llen("celery"))  # type: ignore[arg-type]
 
     def _granted(self, name: str) -> str:
         signed = self.request(name).signed_by(self.sam_key)
         answer = self.as_person("sam", "POST", "/api/requests", signed.encode().encode())
         assert answer.status_code == 201, answer.text
+        self.taken.append(("/api/requests", signed.encode().encode()))
         owner = "olga" if name == NAMES[0] else "otto"
         approval = self.as_person(owner, "POST", f"/api/requests/{signed.digest}/approve", {})
         assert approval.status_code == 200, approval.text
@@ -249,7 +267,9 @@ def result_of(phase: Phase) -> Checked | Trained | Evaluated:
     if phase is Phase.CHECK:
         return Checked(rows=1000)
     if phase is Phase.TRAIN:
-        return Trained(rows=700, curve=TrainingCurve(every=1, loss=(0.7,), accuracy=(0.5,), epochs=1, steps=1))
+        return Trained(
+            rows=700, curve=TrainingCurve(every=1, loss=(0.7,), accuracy=(0.5,), epochs=1, steps=1)
+        )
     import numpy as np
 
     labels = np.arange(40) % 2
@@ -267,7 +287,8 @@ def tables(database: Path, but: Mapping[str, set[str] | None]) -> dict[str, list
             continue
         rows = connection.execute(f'SELECT * FROM "{name}"').fetchall()
         found[name] = sorted(
-            repr([row[column] for column in row.keys() if column not in left_out]) for row in rows  # noqa: SIM118
+            repr([row[column] for column in row.keys() if column not in left_out])
+            for row in rows
         )
     connection.close()
     return found

@@ -13,22 +13,17 @@ from fedcore.wire.codes import RefusalCode
 from fedcore.wire.orders import ArtefactRef, Order, Phase, order_id
 from fedcore.wire.reports import (
     Announcement,
-    Checked,
     Closed,
     Evaluated,
-    Prepared,
     Report,
-    Settled,
     Status,
-    Summarised,
-    Trained,
-    TrainingCurve,
 )
 from fedcore.wire.signing import SignedMessage
 from fedcore.wire.spec import DatasetVersion, Pipeline, PluginChoice, Privacy, Protocol
 from tests.faults.endpoint import NAMES, Endpoint, pipeline
 
 LARGEST: Final = 2**53 - 1
+HALF: Final = LARGEST // 2
 LONG_AGO, YEARS_AHEAD = 1_000_000_000, 5_000_000_000
 NORTH, SOUTH, NOTARY = NAMES
 
@@ -45,10 +40,14 @@ def wrong_reports(endpoint: Endpoint, order: Order, others: list[Order]) -> Iter
     yield "another run", but(run=secrets.token_hex(32))
     for other in others:
         yield "the order of another host or phase", but(order=other.id)
-        yield "another order's report under this order", endpoint.report(other, order=order.id)
+        if (other.run, other.phase) != (order.run, order.phase):
+            yield "another order's report under this order", endpoint.report(other, order=order.id)
     for phase in Phase:
         if phase is not order.phase:
-            yield "another phase", but(phase=phase, status=Status.FAILED, result=None, code=RefusalCode.INTERNAL)
+            yield (
+                "another phase",
+                but(phase=phase, status=Status.FAILED, result=None, code=RefusalCode.INTERNAL),
+            )
     yield "another step", but(step=3)
     yield "another round", but(round=LARGEST % 1_000_000)
     due = order_id(order.run, Phase.CLOSE, 0, 0, order.audience)
@@ -64,6 +63,7 @@ def _wrong_counts(but: Any) -> Iterator[Wrong]:
     zeros = ((0,) * 2048, (0,) * 2048)
     one_each = ((1, *(0,) * 2047), (1, *(0,) * 2047))
     huge = ((LARGEST, *(0,) * 2047),) * 2
+    half = ((HALF, *(0,) * 2047),) * 2
     square = ((1, 0), (0, 1))
     for what, result in {
         "ragged histograms": Evaluated(rows=2, histograms=((one_each[0], (1,)),), confusion=square),
@@ -72,10 +72,11 @@ def _wrong_counts(but: Any) -> Iterator[Wrong]:
         "counts that contradict each other": Evaluated(rows=2, histograms=(zeros,), confusion=square),
         "another number of rows": Evaluated(rows=3, histograms=(one_each,), confusion=square),
         "three classes": Evaluated(rows=3, histograms=(one_each,) * 3, confusion=((1, 0, 0),) * 3),
-        "no rows at all": Evaluated(rows=0, histograms=(zeros,), confusion=((0, 0), (0, 0))),
-        "more rows than there can be": Evaluated(rows=LARGEST, histograms=(huge,), confusion=((LARGEST, 0),) * 2),
+        "more rows than there can be": Evaluated(
+            rows=LARGEST, histograms=(huge,), confusion=((LARGEST, 0),) * 2
+        ),
         "as many rows as a number holds": Evaluated(
-            rows=2 * (LARGEST // 2), histograms=(((LARGEST // 2, *(0,) * 2047),) * 2,), confusion=((LARGEST // 2, 0),) * 2
+            rows=2 * HALF, histograms=(half,), confusion=((HALF, 0),) * 2
         ),
     }.items():
         yield what, but(result=result)
@@ -93,6 +94,7 @@ def wrong_announcements(endpoint: Endpoint) -> Iterator[Wrong]:
     yield "from 1970", but(announced_at=0)
     for moment in (YEARS_AHEAD, 10**12, 253_402_300_800, LARGEST):
         yield "from the future", but(announced_at=moment)
+    # `model_copy` checks nothing, as a host with a program of its own.
     for text in ("a\x00b", "\x1b[2J"):
         yield "a control character", but(datasets=(offer.model_copy(update={"title": text}),))
         yield "a control character", but(datasets=(offer.model_copy(update={"description": text}),))
@@ -116,7 +118,7 @@ def wrong_requests(endpoint: Endpoint) -> Iterator[Wrong]:
     yield "another organisation", but(organisation="north-hospital")
     yield "an unknown model type", but(models=("linear", "gpt"))
     yield "an unknown backend", but(backends=("rot13",))
-    yield "a control character", but(reason="a\x00b")
+    yield "a control character", endpoint.request().model_copy(update={"reason": "a\x00b"})
     yield from (("an unusable pipeline", but(pipelines=(wrong,))) for wrong in wrong_pipelines())
 
 
@@ -138,14 +140,23 @@ def wrong_specs(endpoint: Endpoint) -> Iterator[Wrong]:
     stranger = DatasetVersion(host=endpoint.sam_key.public, name="access", version="0" * 64)
     yield "an unknown host", but(datasets=(north, stranger))
     yield "too few owners", but(minimum_owners=3)
-    yield "too few owners for a shared key", but(
-        protocol=Protocol.POOLED, datasets=(north,), grants=endpoint.grants[:1], backend=PluginChoice(name="keyed_tokens")
+    alone = {"datasets": (north,), "grants": tuple(endpoint.grants[:1])}
+    yield (
+        "too few owners for a shared key",
+        but(protocol=Protocol.POOLED, backend=PluginChoice(name="keyed_tokens"), **alone),
     )
-    yield "no reference host", but(protocol=Protocol.REFERENCE, reference_host=endpoint.host_keys[SOUTH].public)
-    yield "a protocol without leave", but(
-        protocol=Protocol.REFERENCE, reference_host=endpoint.host_keys[NOTARY].public
+    yield (
+        "no reference host",
+        but(protocol=Protocol.REFERENCE, reference_host=endpoint.host_keys[SOUTH].public),
     )
-    yield "plaintext to the coordinator", but(protocol=Protocol.POOLED, backend=PluginChoice(name="plaintext"))
+    yield (
+        "a protocol without leave",
+        but(protocol=Protocol.REFERENCE, reference_host=endpoint.host_keys[NOTARY].public),
+    )
+    yield (
+        "plaintext to the coordinator",
+        but(protocol=Protocol.POOLED, backend=PluginChoice(name="plaintext")),
+    )
     yield "an unknown backend", but(backend=PluginChoice(name="rot13"))
     yield "a model without leave", but(model=PluginChoice(name="mlp"))
     yield "a purpose without leave", but(purpose="marketing")
@@ -166,7 +177,11 @@ def _wrong_trainings(endpoint: Endpoint) -> Iterator[Wrong]:
         PluginChoice(name="sgd", options={"lr": 1e308, "closure": {"a": [1]}}),
     ]
     changes: list[dict[str, Any]] = [{"optimiser": wrong} for wrong in optimisers]
-    changes += [{"loss": "eval"}, {"class_weights": (1.0,) * 7}, {"scheduler": PluginChoice(name="lambda_lr")}]
+    changes += [
+        {"loss": "eval"},
+        {"class_weights": (1.0,) * 7},
+        {"scheduler": PluginChoice(name="lambda_lr")},
+    ]
     for change in changes:
         yield "a training that nothing can do", endpoint.spec(training=good.model_copy(update=change))
 
@@ -188,5 +203,3 @@ def wrong_pipelines() -> Iterator[Pipeline]:
         (PluginChoice(name="fields", options={"names": {"a": 1}}), *middle, last),
     ):
         yield Pipeline(steps=steps)
-
-

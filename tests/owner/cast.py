@@ -89,7 +89,9 @@ class Owner:
         return self.home.card.signing
 
     def agent(self, bell: Bell | None = None, **more: Any) -> Agent:
-        api = CoordinatorApi("http://127.0.0.1", self.home.signing_key, transport=self.coordinator.transport())
+        api = CoordinatorApi(
+            "http://127.0.0.1", self.home.signing_key, transport=self.coordinator.transport()
+        )
         return Agent(self.home, api, bell or InlineBell(self.home), **more)
 
     def version(self) -> str:
@@ -181,13 +183,17 @@ processes = 2
 seconds = {settings.get("seconds", "120")}
 """
 
-    def spec(self, protocol: Protocol, pipeline: Pipeline = HASHED, backend: PluginChoice = KEYED, **more: Any) -> Plan:
+    def spec(
+        self, protocol: Protocol, pipeline: Pipeline = HASHED, backend: PluginChoice = KEYED, **more: Any
+    ) -> Plan:
         """A signed run spec over all owners, with the grants that it needs."""
         now = int(time.time())
         datasets = tuple(
             DatasetVersion(host=owner.key, name="logs", version=owner.version()) for owner in self.owners
         )
-        requests = {dataset.host: self._request(dataset, pipeline, protocol, backend, now) for dataset in datasets}
+        requests = {
+            dataset.host: self._request(dataset, pipeline, protocol, backend, now) for dataset in datasets
+        }
         spec = RunSpec(
             title="Find attacks",
             purpose="security-research",

@@ -97,7 +97,9 @@ class ScriptedCoordinator:
 
     def _route(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Answer:
         lower = {name.lower(): value for name, value in headers.items()}
-        named = {name: lower.get(name.lower(), "") for name in ("Fedcore-Key", "Fedcore-Time", "Fedcore-Signature")}
+        named = {
+            name: lower.get(name.lower(), "") for name in ("Fedcore-Key", "Fedcore-Time", "Fedcore-Signature")
+        }
         try:
             host = verify_request(named, method, path, body, int(time.time()))
         except WireError:
@@ -171,7 +173,9 @@ class Site:
 
             def _do(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                status, headers, content = coordinator.answer(self.command, self.path, dict(self.headers), body)
+                status, headers, content = coordinator.answer(
+                    self.command, self.path, dict(self.headers), body
+                )
                 self.send_response(status)
                 for name, value in headers.items():
                     self.send_header(name, value)
@@ -192,7 +196,9 @@ class Site:
         self._server = Server(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
+        ).start()
 
     def close(self) -> None:
         self._server.shutdown()

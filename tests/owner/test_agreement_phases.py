@@ -43,7 +43,11 @@ def test_two_owners_hold_one_key_in_files_that_only_they_can_read(
     assert len({folder.run_key() for folder in folders(cast, plan)}) == 1
     for folder in folders(cast, plan):
         assert stat.S_IMODE(folder.run_key_path.stat().st_mode) == 0o600
-        assert {path.name for path in folder.directory.iterdir()} == {"run.key", "agreement.json", "spec.json"}
+        assert {path.name for path in folder.directory.iterdir()} == {
+            "run.key",
+            "agreement.json",
+            "spec.json",
+        }
 
 
 def test_three_owners_hold_one_key(tmp_path: Path) -> None:
@@ -101,8 +105,10 @@ def by_the_coordinator(evidence: Evidence, plan: Plan) -> Evidence:
 def of_another_run(evidence: Evidence, plan: Plan) -> Evidence:
     south = plan.cast.owners[1]
     other = "ab" * 32
-    report = evidence[1].open(Report).model_copy(
-        update={"run": other, "order": order_id(other, Phase.OFFER, 0, 0, south.key)}
+    report = (
+        evidence[1]
+        .open(Report)
+        .model_copy(update={"run": other, "order": order_id(other, Phase.OFFER, 0, 0, south.key)})
     )
     return (evidence[0], report.signed_by(south.home.signing_key))
 

@@ -83,7 +83,9 @@ def test_a_download_has_the_digest_that_was_ordered(
     assert (tmp_path / "in" / "model").read_bytes() == path.read_bytes()
 
 
-@pytest.mark.parametrize("change", [lambda data: data[:-1] + b"x", lambda data: data[:-1], lambda data: data + b"x"])
+@pytest.mark.parametrize(
+    "change", [lambda data: data[:-1] + b"x", lambda data: data[:-1], lambda data: data + b"x"]
+)
 def test_a_download_with_other_bytes_leaves_no_file(
     api: CoordinatorApi, coordinator: ScriptedCoordinator, tmp_path: Path, change: object
 ) -> None:

@@ -57,8 +57,11 @@ def test_a_second_delivery_of_an_order_releases_the_same_bytes(cast: Cast, agent
     known = {digest: bytes(data) for digest, data in cast.coordinator.artefacts.items()}
     for _ in range(3):
         agents[0].handle(order)
-    about = [signed for signed in cast.coordinator.every_report if signed.digest == cast.coordinator.reports[
-        order.open(Order).id].digest]
+    about = [
+        signed
+        for signed in cast.coordinator.every_report
+        if signed.digest == cast.coordinator.reports[order.open(Order).id].digest
+    ]
     assert len(about) == 4
     assert cast.coordinator.artefacts == known
 
@@ -68,7 +71,10 @@ def test_a_reissued_order_with_another_text_releases_the_same_bytes(cast: Cast, 
     play(plan, agents[0], order)
     before = len(cast.coordinator.artefacts)
     again = plan.order(
-        Phase.PREPARE, cast.owners[0], evidence=plan.said(Phase.CONFIRM), expires_at=order.open(Order).expires_at + 9
+        Phase.PREPARE,
+        cast.owners[0],
+        evidence=plan.said(Phase.CONFIRM),
+        expires_at=order.open(Order).expires_at + 9,
     )
     agents[0].handle(again)
     assert len({signed.text for signed in cast.coordinator.every_report[-2:]}) == 1

@@ -23,7 +23,9 @@ from fedcore.wire.reports import Evaluated
 ROWS = 20_000
 
 
-def example(scale: float, share: float = 0.04, seed: int = 0) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+def example(
+    scale: float, share: float = 0.04, seed: int = 0
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Scores of two classes that overlap, of any magnitude, and labels of which few are attacks."""
     numbers = np.random.default_rng(seed)
     labels = (numbers.random(ROWS) < share).astype(np.int64)
@@ -39,7 +41,9 @@ def test_the_areas_are_within_half_a_thousandth_of_the_exact_ones(scale: float, 
     found = metrics_of(count_scores(scores, labels, 2))
     margins = scores[:, 1] - scores[:, 0]
     assert found.roc_auc == pytest.approx(metrics.roc_auc_score(labels, margins), abs=5e-4)
-    assert found.average_precision == pytest.approx(metrics.average_precision_score(labels, margins), abs=5e-3)
+    assert found.average_precision == pytest.approx(
+        metrics.average_precision_score(labels, margins), abs=5e-3
+    )
 
 
 def test_everything_else_is_exact() -> None:

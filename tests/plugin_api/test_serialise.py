@@ -220,3 +220,14 @@ def test_a_state_comes_back_with_its_digest() -> None:
 def test_a_state_that_is_not_finite_is_refused() -> None:
     with pytest.raises(WireError, match="not_finite"):
         unpack_state(pack_state({"idf": np.array([np.inf])}))
+
+
+def test_rows_whose_bounds_wrap_around_are_refused() -> None:
+    """Each difference of these bounds is positive in 64 bits, and they point far outside of the matrix."""
+    arrays = {
+        "labels": np.zeros(3, np.uint8),
+        "indptr": np.array([0, 2**63 - 1, -2, 2], np.int64),
+        "indices": np.array([0, 1], np.int32),
+        "data": np.ones(2, np.float32),
+    }
+    assert refusal(pack_arrays(arrays, {"kind": "matrix", "columns": "4"})) is RefusalCode.ARTEFACT_INVALID

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
@@ -82,3 +83,17 @@ def test_a_refused_report_carries_no_result() -> None:
 
 def test_every_code_has_an_explanation() -> None:
     assert set(EXPLANATIONS) == set(RefusalCode)
+
+
+@pytest.mark.parametrize("unclosed", ['"' + '\\"' * 500_000, '["a", "' + "\\\\" * 500_000 + "\\"])
+def test_a_string_that_is_not_closed_is_refused_in_time_that_grows_with_its_length_only(unclosed: str) -> None:
+    started = time.monotonic()
+    with pytest.raises(WireError) as caught:
+        check_json(unclosed)
+    assert caught.value.code is RefusalCode.MALFORMED
+    assert time.monotonic() - started < 5
+
+
+def test_closing_brackets_beforehand_allow_no_deeper_nesting() -> None:
+    with pytest.raises(WireError, match="deeper|not JSON"):
+        check_json("]" * 50 + "[" * (MAXIMUM_DEPTH + 50))

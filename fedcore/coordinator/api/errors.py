@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.translation import gettext as _
+from django.views.defaults import page_not_found
 from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
@@ -48,6 +49,14 @@ def locked_out(request: HttpRequest, original: HttpResponse | None, credentials:
     if request.path.startswith("/api/"):
         return JsonResponse({"code": "locked_out", "detail": text}, status=429)
     return HttpResponse(text, status=429, content_type="text/plain; charset=utf-8")
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """What is answered at an address that does not exist: in the API's shape for programs, else a page."""
+    if request.path.startswith("/api/"):
+        text = _("There is nothing at this address.")
+        return JsonResponse({"code": "not_found", "detail": text}, status=404)
+    return page_not_found(request, exception)
 
 
 def _refusal(code: str, detail: str) -> Response:

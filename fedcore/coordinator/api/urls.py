@@ -5,7 +5,13 @@ from __future__ import annotations
 from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
-from fedcore.coordinator.api import access, catalogue, people, public
+from fedcore.coordinator.api import (
+    access,
+    addresses,  # noqa: F401 (registers what may stand in an address)
+    catalogue,
+    people,
+    public,
+)
 
 urlpatterns = [
     path("login", people.LoginView.as_view(), name="login"),
@@ -16,10 +22,10 @@ urlpatterns = [
     path("hosts", catalogue.HostsView.as_view(), name="hosts"),
     path("plugins", catalogue.PluginsView.as_view(), name="plugins"),
     path("requests", access.RequestsView.as_view(), name="requests"),
-    path("requests/<str:digest>", access.RequestView.as_view(), name="request"),
-    path("requests/<str:digest>/approve", access.ApproveView.as_view(), name="request-approve"),
-    path("requests/<str:digest>/refuse", access.RefuseView.as_view(), name="request-refuse"),
-    path("requests/<str:digest>/revoke", access.RevokeView.as_view(), name="request-revoke"),
+    path("requests/<digest:digest>", access.RequestView.as_view(), name="request"),
+    path("requests/<digest:digest>/approve", access.ApproveView.as_view(), name="request-approve"),
+    path("requests/<digest:digest>/refuse", access.RefuseView.as_view(), name="request-refuse"),
+    path("requests/<digest:digest>/revoke", access.RevokeView.as_view(), name="request-revoke"),
     path("coordinator", public.CoordinatorView.as_view(), name="coordinator"),
     path("health", public.HealthView.as_view(), name="health"),
     path("schema", SpectacularAPIView.as_view(), name="schema"),

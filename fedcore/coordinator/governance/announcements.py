@@ -22,9 +22,9 @@ def announce(host: OwnerHost, signed: Signed) -> None:
     what is known, and the codes of signatures and parsing.
     """
     message = signed.open(Announcement, signer=host.signing_key)
-    announced_at = datetime.fromtimestamp(message.announced_at, UTC)
-    if announced_at.timestamp() > timezone.now().timestamp() + TOLERANCE_SECONDS:
+    if message.announced_at > timezone.now().timestamp() + TOLERANCE_SECONDS:
         raise WireError(RefusalCode.EXPIRED, "the announcement is from the future: set the host's clock")
+    announced_at = datetime.fromtimestamp(message.announced_at, UTC)
     names = [offer.name for offer in message.datasets]
     if len(set(names)) != len(names):
         raise WireError(RefusalCode.MALFORMED, "a dataset is announced twice")

@@ -71,6 +71,11 @@ class Explanation:
     warnings: list[str] = field(default_factory=list)
     irrevocable: list[str] = field(default_factory=list)
 
+    @property
+    def rows_leave(self) -> bool:
+        """Whether any of the protocols lets rows, in whatever form, leave the owner."""
+        return any(name != Protocol.LOCAL for name, _text in self.protocols)
+
 
 def explain(request: AccessRequest) -> Explanation:
     """The request in plain words."""
@@ -127,8 +132,10 @@ def _warnings(
     request: AccessRequest, pipelines: list[list[Step]], protections: list[Protection]
 ) -> list[str]:
     found = []
+    rows_leave = any(protocol != Protocol.LOCAL for protocol in request.protocols)
+    renames = rows_leave and any(protection.renames_only for protection in protections)
     characters = sorted({step.name for pipeline in pipelines for step in pipeline if step.shows_characters})
-    if characters and any(protection.renames_only for protection in protections):
+    if characters and renames:
         found.append(
             _(
                 "%(steps)s makes tokens of a few characters, and the backend only renames tokens. That is close to "
@@ -137,7 +144,7 @@ def _warnings(
             )
             % {"steps": ", ".join(characters)}
         )
-    if any(protection.renames_only for protection in protections):
+    if renames:
         found.append(
             _(
                 "Whoever can write to your data, such as a visitor whose requests are logged, can plant known text and "
@@ -145,7 +152,7 @@ def _warnings(
             )
         )
     bare = sorted(protection.name for protection in protections if protection.is_bare)
-    if bare and set(request.protocols) - {Protocol.LOCAL}:
+    if bare and rows_leave:
         found.append(
             _("%(backends)s protects nothing: whoever receives your rows reads their tokens.")
             % {"backends": ", ".join(bare)}

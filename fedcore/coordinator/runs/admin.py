@@ -9,7 +9,7 @@ from django.contrib import admin, messages
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
-from django.utils.html import format_html, format_html_join
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -20,6 +20,7 @@ from unfold.forms import BaseDialogForm
 from fedcore.coordinator.governance.admin.base import GovernedAdmin, GovernedInline, ago, code
 from fedcore.coordinator.runs import ending
 from fedcore.coordinator.runs.models import Artefact, Run, RunDataset, RunEvent, RunOrder
+from fedcore.coordinator.runs.shown import show
 
 STATE_COLOURS = {
     "submitted": "info",
@@ -33,17 +34,7 @@ STATE_COLOURS = {
     "cancelled": "",
     "expired": "danger",
 }
-SHOWN_METRICS = (
-    ("f1", "F1"),
-    ("roc_auc", "ROC AUC"),
-    ("average_precision", _("average precision")),
-    ("precision", _("precision")),
-    ("recall", _("recall")),
-    ("accuracy", _("accuracy")),
-    ("majority_accuracy", _("accuracy of the majority class")),
-    ("majority_f1", _("F1 of the majority class")),
-    ("rows", _("rows kept back")),
-)
+BADGES = {"warning": "warn", "info": "info", "success": "success", "danger": "danger", "": ""}
 
 
 class ReadOnlyInline(GovernedInline):
@@ -117,7 +108,7 @@ class EventInline(ReadOnlyInline):
 @admin.register(Run)
 class RunAdmin(GovernedAdmin):
     list_display = (
-        *("title", "scientist", "protocol", "backend", "coloured_state", "bar", "quality", "created"),
+        *("title", "scientist", "how", "coloured_state", "bar", "quality", "created"),
         "stopped_at",
     )
     list_filter = ("state", "protocol", "backend", "model_type")
@@ -126,45 +117,36 @@ class RunAdmin(GovernedAdmin):
     date_hierarchy = "created_at"
     actions_detail: ClassVar = ["cancel"]
     inlines = (EventInline, OrderInline, DatasetInline, ArtefactInline)
+    change_form_outer_before_template = "runs/run.html"
     fieldsets = (
         (
-            _("Now"),
-            {"fields": ("state", "bar", "message", "phase", "stopped_at", "remedy")},
+            _("What"),
+            {"fields": ("protocol", "backend", "model_type", "reference_host", "shown_id")},
         ),
         (
-            _("What"),
-            {"fields": ("title", "scientist", "protocol", "backend", "model_type", "reference_host")},
+            _("When"),
+            {"fields": ("created_at", "started_at", "finished_at", "deadline", "heartbeat")},
         ),
-        (_("When"), {"fields": ("created_at", "started_at", "finished_at", "deadline", "heartbeat")}),
-        (_("Quality, on rows that never left their owners"), {"fields": ("metrics", "time")}),
-        (_("What was signed"), {"classes": ("collapse",), "fields": ("shown_id", "shown_spec")}),
+        (_("What was signed"), {"classes": ("collapse",), "fields": ("shown_spec",)}),
     )
     readonly_fields = (
-        *(
-            "coloured_state",
-            "bar",
-            "message",
-            "phase",
-            "stopped_at",
-            "remedy",
-            "title",
-            "scientist",
-            "protocol",
-        ),
-        *("backend", "model_type", "reference_host", "created_at", "started_at", "finished_at", "deadline"),
-        *("heartbeat", "metrics", "time", "shown_id", "shown_spec"),
+        *("protocol", "backend", "model_type", "reference_host", "shown_id"),
+        *("created_at", "started_at", "finished_at", "deadline", "heartbeat", "shown_spec"),
     )
 
     @display(description=_("state"), label=STATE_COLOURS, ordering="state")
     def coloured_state(self, run: Run) -> tuple[str, str]:
         return run.state, run.get_state_display()
 
+    @display(description=_("protocol and backend"), ordering="protocol")
+    def how(self, run: Run) -> str:
+        return f"{run.protocol}, {run.backend}"
+
     @display(description=_("progress"), ordering="progress")
     def bar(self, run: Run) -> SafeString:
         percent = round(100 * run.progress)
-        style = "width: 6rem; accent-color: var(--color-primary-600)"
         return format_html(
-            '<progress max="100" value="{}" style="{}"></progress> {}%', percent, style, percent
+            '<progress class="fedcore-progress" max="100" value="{}"></progress> {}%', percent, percent
         )
 
     @display(description=_("F1"))
@@ -187,20 +169,6 @@ class RunAdmin(GovernedAdmin):
     def heartbeat(self, run: Run) -> str:
         return ago(run.heartbeat_at) if run.lease else "-"
 
-    @display(description=_("metrics"))
-    def metrics(self, run: Run) -> SafeString | str:
-        found = (run.report or {}).get("metrics")
-        if not found:
-            return "-"
-        rows = ((name, _shown(found[key])) for key, name in SHOWN_METRICS)
-        return _table(rows)
-
-    @display(description=_("wall seconds"))
-    def time(self, run: Run) -> SafeString | str:
-        if not run.report:
-            return "-"
-        return _table((name, f"{spent:.2f}") for name, spent in run.report["seconds"].items())
-
     @display(description=_("run"))
     def shown_id(self, run: Run) -> str:
         return code(run.pk)
@@ -209,6 +177,20 @@ class RunAdmin(GovernedAdmin):
     def shown_spec(self, run: Run) -> SafeString:
         text = json.dumps(json.loads(run.signed.text), indent=2, ensure_ascii=False)
         return format_html('<pre style="white-space: pre-wrap">{}</pre>', text)
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        run = self.get_object(request, object_id)
+        shown = show(run, BADGES[STATE_COLOURS[run.state]]) if run else None
+        page: HttpResponse = super().change_view(
+            request, object_id, form_url, (extra_context or {}) | {"shown": shown}
+        )
+        return page
 
     def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
@@ -242,14 +224,3 @@ class RunAdmin(GovernedAdmin):
         except ending.NotAllowed as error:
             messages.error(request, str(error))
         return HttpResponse(headers={"HX-Redirect": reverse("admin:runs_run_change", args=(object_id,))})
-
-
-def _table(rows: Any) -> SafeString:
-    cells = format_html_join("", "<tr><td>{}</td><td style='padding-left: 1.5rem'>{}</td></tr>", rows)
-    return format_html("<table>{}</table>", cells)
-
-
-def _shown(value: Any) -> str:
-    if value is None:
-        return "-"
-    return str(value) if isinstance(value, int) else f"{value:.4f}"

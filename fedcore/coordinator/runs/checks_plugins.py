@@ -14,6 +14,7 @@ from fedcore.plugin_api.pipeline import BuiltPipeline, InvalidPipeline
 from fedcore.plugin_api.plugins import InvalidOptions
 from fedcore.plugin_api.registry import Registry, UnknownPlugin
 from fedcore.plugin_api.steps import FittedStep
+from fedcore.plugin_api.torch_choices import ITERATIONS, MAXIMUM_ITERATIONS
 from fedcore.plugin_api.values import Features, Matrix, Sequence, ValueKind
 from fedcore.wire.codes import RefusalCode
 from fedcore.wire.spec import Options, Protocol, RunSpec
@@ -131,7 +132,12 @@ def check_training(spec: RunSpec, model: ModelType[Any], kind: ValueKind, classe
     optimiser = spec.training.optimiser.model_copy(
         update={"options": _bounded(spec.training.optimiser.options)}
     )
-    changed = {"epochs": 1, "batch_size": _TRIAL_ROWS // 2, "optimiser": optimiser}
+    changed = {
+        "epochs": 1,
+        "batch_size": _TRIAL_ROWS // 2,
+        "optimiser": optimiser,
+        "precision": "float32",
+    }
     training = spec.training.model_copy(update=changed)
     try:
         model.train(model.initial(rows.features, classes, training), rows, classes, training)
@@ -144,10 +150,11 @@ def check_training(spec: RunSpec, model: ModelType[Any], kind: ValueKind, classe
 
 def _bounded(options: Options) -> Options:
     # Whoever answers the request must not be kept busy by it: an optimiser that iterates within a step does so
-    # a few times only.
-    within = {"max_iter", "max_eval"}
+    # a few times only. What is no number of iterations stays, for the model type to refuse.
     return {
-        name: min(value, _TRIAL_ITERATIONS) if name in within and isinstance(value, int) else value
+        name: min(value, _TRIAL_ITERATIONS)
+        if name in ITERATIONS and isinstance(value, int) and 1 < value <= MAXIMUM_ITERATIONS
+        else value
         for name, value in options.items()
     }
 

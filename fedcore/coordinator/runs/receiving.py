@@ -19,6 +19,9 @@ from fedcore.wire.spec import Protocol
 ROLES = {Phase.SUMMARISE: "summary", Phase.PREPARE: "features", Phase.TRAIN: "model"}
 """What the artefacts of each phase are. Other phases have none."""
 
+MAXIMUM_ROWS = 10**12
+"""As many rows as one owner may count, so that the sums over all owners stay exact."""
+
 
 def uploads_allowed(order: RunOrder) -> bool:
     """Whether a host may upload artefacts for this order now."""
@@ -65,6 +68,8 @@ def _check_result(order: RunOrder, report: Report) -> None:
     counts = from_evaluated(report.result)
     if len(counts.confusion) != len(order.run.classes):
         raise WireError(RefusalCode.ARTEFACT_INVALID, f"counts of {len(counts.confusion)} classes")
+    if report.result.rows > MAXIMUM_ROWS:
+        raise WireError(RefusalCode.ARTEFACT_INVALID, f"counts of {report.result.rows} rows")
 
 
 def _take_artefacts(order: RunOrder, report: Report) -> None:

@@ -7,8 +7,10 @@ from typing import Final
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
-from fedcore.coordinator.governance.models import Person, PersonKey
+from fedcore.coordinator.governance.decisions import DecisionError
+from fedcore.coordinator.governance.models import Person, PersonKey, Role
 from fedcore.coordinator.plugins import installed
 from fedcore.coordinator.runs.bell import ring
 from fedcore.coordinator.runs.checks_data import (
@@ -33,6 +35,8 @@ CLOCK_TOLERANCE: Final = timedelta(minutes=5)
 SUBMIT_WITHIN: Final = timedelta(days=1)
 """How old a signed spec may be: what was signed long ago may no longer be what the scientist wants."""
 
+LONGEST_RUN: Final = timedelta(days=365)
+
 MAXIMUM_EVIDENCE: Final = 128
 """As many reports fit into one order (`Order.evidence`)."""
 
@@ -40,12 +44,15 @@ MAXIMUM_EVIDENCE: Final = 128
 def submit(person: Person, signed: Signed) -> tuple[Run, bool]:
     """The run of a signed spec, and whether it is new: the same spec again gives the same run.
 
-    Raises `Refused` with every mistake, and `WireError` for what is no validly signed spec.
+    Raises `Refused` with every mistake, `WireError` for what is no validly signed spec, and `DecisionError` for
+    whoever is no data scientist.
     """
     if not PersonKey.objects.active().filter(person=person, public_key=signed.signer).exists():
         raise WireError(
             RefusalCode.UNKNOWN_SIGNER, "the key is not registered by the person who is logged in"
         )
+    if not person.has_role(Role.DATA_SCIENTIST):
+        raise DecisionError("not_data_scientist", _("Only data scientists submit runs."))
     spec = signed.open(RunSpec)
     known = Run.objects.filter(pk=signed.digest, scientist=person).first()
     if known is not None:
@@ -73,12 +80,17 @@ def submit(person: Person, signed: Signed) -> tuple[Run, bool]:
 
 
 def _check_times(spec: RunSpec, now: datetime) -> Problems:
-    submitted = datetime.fromtimestamp(spec.submitted_at, UTC)
-    if not now - SUBMIT_WITHIN <= submitted <= now + CLOCK_TOLERANCE:
-        detail = f"The spec was signed at {submitted:%Y-%m-%d %H:%M} UTC: sign it anew, with a right clock."
+    # Compared as numbers: the wire's seconds go beyond what a calendar has.
+    earliest, latest = now - SUBMIT_WITHIN, now + CLOCK_TOLERANCE
+    if not earliest.timestamp() <= spec.submitted_at <= latest.timestamp():
+        limits = f"between {earliest:%Y-%m-%d %H:%M} and {latest:%Y-%m-%d %H:%M} UTC"
+        detail = f"The spec was not signed {limits}: sign it anew, with a right clock."
         yield Problem(RefusalCode.EXPIRED, detail)
     if spec.deadline <= now.timestamp():
         yield Problem(RefusalCode.EXPIRED, "The deadline has passed. Sign the spec anew with a later one.")
+    if spec.deadline > (now + LONGEST_RUN).timestamp():
+        detail = f"A run may take {LONGEST_RUN.days} days at most. Sign the spec anew with an earlier deadline."
+        yield Problem(RefusalCode.MALFORMED, detail)
 
 
 def _check_privacy(spec: RunSpec) -> Problems:

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from pydantic import Field, field_validator
 
-from fedcore.plugin_api import Options, ValueKind
+from fedcore.plugin_api import InvalidOptions, Options, ValueKind
 from fedcore.plugin_api.torch_models import TorchModelType
 
 if TYPE_CHECKING:
     from torch import nn
 
 Width = Annotated[int, Field(ge=1, le=65_536)]
-MAXIMUM_WEIGHTS: Final = 2**26
+MAXIMUM_WEIGHTS: Final = 2**25
+"""128 MiB in float32, and four times that with gradients and the two means of Adam."""
 
 
 class MultilayerPerceptronOptions(Options):
@@ -56,6 +57,7 @@ class MultilayerPerceptron(TorchModelType[MultilayerPerceptronOptions]):
     def network(self, columns: int, size: int, classes: int, kind: ValueKind) -> nn.Module:
         from torch import nn
 
+        self._check_size(columns, size, classes, kind)
         layers: list[nn.Module] = []
         width = columns
         if kind is ValueKind.SEQUENCE:
@@ -66,3 +68,14 @@ class MultilayerPerceptron(TorchModelType[MultilayerPerceptronOptions]):
             layers += [nn.Dropout(self.options.dropout)] if self.options.dropout else []
             width = hidden
         return nn.Sequential(*layers, nn.Linear(width, classes))
+
+    def _check_size(self, columns: int, size: int, classes: int, kind: ValueKind) -> None:
+        """Raise `InvalidOptions` for a network that would not fit into memory: only now all widths are known."""
+        embedded = kind is ValueKind.SEQUENCE
+        first = self.options.embedding if embedded else columns
+        weights = sum(a * b for a, b in pairwise((first, *self.options.hidden, classes)))
+        weights += (size + 1) * self.options.embedding if embedded else 0
+        if weights > MAXIMUM_WEIGHTS:
+            option = "embedding" if embedded else "hidden"
+            problem = f"{weights} weights on features this wide, at most {MAXIMUM_WEIGHTS}: narrow it"
+            raise InvalidOptions(self.name, {option: problem})

@@ -13,6 +13,7 @@ from fedcore.coordinator.governance import decisions
 from fedcore.coordinator.governance.models import Dataset, Grant, OwnerHost, PersonKey
 from fedcore.coordinator.runs.models import Run
 from fedcore.coordinator.runs.problems import Refused
+from fedcore.coordinator.runs.validation import submit
 from fedcore.wire.codes import RefusalCode
 from fedcore.wire.keys import SigningKey
 from fedcore.wire.spec import EarlyStopping, Pipeline, PluginChoice, Privacy, Protocol, Training
@@ -276,12 +277,50 @@ def test_every_code_of_a_problem_has_an_explanation(world: Any) -> None:
     assert RefusalCode(next(iter(problems(world, backend=PluginChoice(name="plaintext")))))
 
 
-def test_an_optimiser_that_iterates_within_a_step_keeps_nobody_waiting(world: Any) -> None:
-    endless = {"max_iter": 10**9, "max_eval": 10**9, "tolerance_grad": -1.0, "tolerance_change": -1.0}
+@pytest.mark.parametrize("iterations", [10**9, 1e9, True, "many", [3]])
+@pytest.mark.parametrize("option", ["max_iter", "max_eval"])
+def test_an_optimiser_that_iterates_within_a_step_keeps_nobody_waiting(
+    world: Any, option: str, iterations: Any
+) -> None:
+    """Within a step nobody can cancel a training, nor does it notice that its run has ended."""
+    endless = {"tolerance_grad": -1.0, "tolerance_change": -1.0, option: iterations}
+    training = Training(optimiser=PluginChoice(name="lbfgs", options=endless))
+    assert f"optimiser.{option}" in problems(world, training=training)["invalid_options"]
+
+
+def test_an_optimiser_that_iterates_a_few_times_within_a_step_is_taken(world: Any) -> None:
+    few = {"max_iter": 1000, "max_eval": 1000, "tolerance_grad": -1.0, "tolerance_change": -1.0}
     started = time.monotonic()
-    run = world.submit(training=Training(optimiser=PluginChoice(name="lbfgs", options=endless)))
+    run = world.submit(training=Training(optimiser=PluginChoice(name="lbfgs", options=few)))
     assert run.state == "submitted"
     assert time.monotonic() - started < 20
+
+
+@pytest.mark.parametrize(
+    "training",
+    [
+        {"scheduler": PluginChoice(name="cosine_annealing_lr", options={"T_max": 0})},
+        {"scheduler": PluginChoice(name="step_lr", options={"step_size": 0})},
+        {"scheduler": PluginChoice(name="step_lr", options={"step_size": 2, "last_epoch": 3})},
+        {"scheduler": PluginChoice(name="step_lr", options={"step_size": "x"})},
+        {"optimiser": PluginChoice(name="adam", options={"lr": 0.1, "capturable": True})},
+        {"optimiser": PluginChoice(name="adam", options={"lr": 0.1, "weight_decay": [1]})},
+    ],
+)
+def test_options_that_torch_trips_over_are_the_scientists_mistake(
+    world: Any, training: dict[str, Any]
+) -> None:
+    assert "invalid_options" in problems(world, training=Training.model_validate(training))
+
+
+def test_only_data_scientists_submit_runs(world: Any) -> None:
+    """The checks of a run compute: whoever could not ask for data does not make the coordinator do it either."""
+    signed = world.spec().signed_by(world.sam_key)
+    world.sam.memberships.all().delete()
+    world.sam.refresh_from_db()
+    with pytest.raises(decisions.DecisionError) as refused:
+        submit(world.sam, signed)
+    assert refused.value.code == "not_data_scientist"
 
 
 def test_a_network_too_large_for_memory_is_refused_before_it_is_made(world: Any) -> None:

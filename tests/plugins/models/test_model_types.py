@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from fedcore.plugin_api import Features, InvalidOptions, LabelledRows, Matrix, ModelType, ValueKind
+from fedcore.plugin_api import (
+    Features,
+    InvalidOptions,
+    LabelledRows,
+    Matrix,
+    ModelType,
+    Sequence,
+    TrainingDiverged,
+    ValueKind,
+)
 from fedcore.plugin_api.testing import ModelTypeContract, separable_rows, trained
 from fedcore.plugin_api.torch_choices import LOSSES, optimisers, schedulers
 from fedcore.wire.presets import Preset, reference_2021_features, reference_2021_sequence
@@ -81,7 +90,9 @@ def test_training_is_the_plain_torch_loop(precision: Any) -> None:
 def test_the_initial_parameters_are_those_of_torch_for_the_seed() -> None:
     state = torch.random.get_rng_state()
     initial = Linear().initial(ROWS.features, 2, words(seed=3))
-    assert torch.equal(torch.random.get_rng_state(), state), "torch's own random numbers are left as they were"
+    assert torch.equal(torch.random.get_rng_state(), state), (
+        "torch's own random numbers are left as they were"
+    )
     torch.manual_seed(3)
     np.testing.assert_array_equal(initial["linear.weight"], torch.nn.Linear(20, 2).weight.detach().numpy())
     in_double = Linear().initial(ROWS.features, 2, words(seed=3, precision="float64"))
@@ -127,7 +138,6 @@ SCHEDULES: dict[str, dict[str, Any]] = {
     "linearlr": {},
     "constantlr": {},
     "polynomiallr": {},
-    "swalr": {"swa_lr": 0.1},
 }
 
 
@@ -159,7 +169,9 @@ def test_class_weights_move_the_decision() -> None:
     rows = LabelledRows(ROWS.features, (numbers.random(400) < 0.1).astype(np.int64))
     found = {}
     for weights in (None, "balanced"):
-        scores = Linear().scores(trained(Linear(), rows, words(class_weights=weights, epochs=30)), rows.features)
+        scores = Linear().scores(
+            trained(Linear(), rows, words(class_weights=weights, epochs=30)), rows.features
+        )
         found[weights] = scores.argmax(axis=1).mean()
     assert found[None] < 0.05 < found["balanced"]
 
@@ -196,6 +208,8 @@ def test_an_option_that_torch_does_not_have_is_told_with_those_that_it_has() -> 
     [
         PluginChoice(name="sgd", options={"lr": -1.0}),
         PluginChoice(name="sgd", options={"lr": "fast"}),
+        PluginChoice(name="sgd", options={"lr": 1e39}),
+        PluginChoice(name="sgd", options={"foreach": True, "fused": True}),
         PluginChoice(name="adam", options={"betas": [0.9]}),
         PluginChoice(name="adam", options={"params": []}),
         PluginChoice(name="muon", options={}),
@@ -205,24 +219,37 @@ def test_an_option_that_torch_refuses_is_an_invalid_option(choice: PluginChoice)
     assert any(name.startswith("optimiser") for name in refusal(optimiser=choice))
 
 
+@pytest.mark.parametrize(
+    "choice",
+    [
+        PluginChoice(name="step_lr", options={}),
+        PluginChoice(name="step_lr", options={"step_size": 0}),
+        PluginChoice(name="exponential_lr", options={"gamma": "half"}),
+        PluginChoice(name="one_cycle_lr", options={"max_lr": 0.1, "total_steps": 2}),
+    ],
+)
+def test_an_option_that_a_scheduler_refuses_is_an_invalid_option(choice: PluginChoice) -> None:
+    assert set(refusal(scheduler=choice)) == {"scheduler"}
+
+
 def test_class_weights_need_one_weight_for_each_class() -> None:
     assert "3 weights for 2 classes" in refusal(class_weights=(1.0, 2.0, 3.0))["class_weights"]
 
 
 def test_a_loss_that_is_not_finite_ends_training_and_names_the_step() -> None:
-    from fedcore.plugin_api import TrainingDiverged
-
     wild = words(
-        optimiser=PluginChoice(name="sgd", options={"lr": 1e30}), loss="squared_error", epochs=50, batch_size=32
+        optimiser=PluginChoice(name="sgd", options={"lr": 1e30}),
+        loss="squared_error",
+        epochs=50,
+        batch_size=32,
     )
     with pytest.raises(TrainingDiverged, match=r"became NaN or infinite at step \d+ of 650"):
         trained(Linear(), ROWS, wild)
 
 
 def test_parameters_that_are_not_finite_after_the_last_step_end_training() -> None:
-    from fedcore.plugin_api import TrainingDiverged
-
-    training = words(optimiser=PluginChoice(name="sgd", options={"lr": 1e39}), epochs=1, batch_size=400)
+    training = words(optimiser=PluginChoice(name="sgd", options={"lr": 1e38, "weight_decay": 1e5}), epochs=1)
+    training = training.model_copy(update={"batch_size": 400})
     with pytest.raises(TrainingDiverged, match="A parameter became NaN or infinite at step 1 of 1"):
         trained(Linear(), ROWS, training)
 
@@ -274,8 +301,6 @@ def test_the_network_of_2021_trains_with_a_gradient(kind: ValueKind) -> None:
 
 
 def test_the_order_of_tokens_in_a_sequence_does_not_matter_to_mlp_and_padding_adds_nothing() -> None:
-    from fedcore.plugin_api import Sequence
-
     rows = separable_rows(ValueKind.SEQUENCE)
     assert isinstance(rows.features, Sequence)
     parameters = trained(MultilayerPerceptron(), rows, words())

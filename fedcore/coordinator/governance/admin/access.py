@@ -62,7 +62,9 @@ class ApprovalForm(BaseDialogForm):
         super().__init__(request, object_id, *args, **kwargs)
         self.asked = AccessRequest.objects.visible_to(person_of(request)).get(pk=object_id)
         self.fields["releases"].initial = self.asked.releases
-        self.fields["releases"].help_text = _("At most %(asked)d, as asked.") % {"asked": self.asked.releases}
+        self.fields["releases"].help_text = _("How many runs may start. At most %(asked)d, as asked.") % {
+            "asked": self.asked.releases
+        }
         self.fields["expires_on"].initial = self.asked.expires_at.date()
         if not self.asked.download:
             del self.fields["download"]
