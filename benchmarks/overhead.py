@@ -75,7 +75,9 @@ def _federation(work: Path, processes: Processes) -> tuple[Session, list[Dataset
     return session, datasets, grants, wanted[-1]
 
 
-def _timed(session: Session, plan: RunPlan, datasets: list[Dataset], grants: list[str]) -> tuple[float, float]:
+def _timed(
+    session: Session, plan: RunPlan, datasets: list[Dataset], grants: list[str]
+) -> tuple[float, float]:
     """Seconds from submission to end, and how many of them somebody computed in."""
     started = time.perf_counter()
     run = session.submit(plan, datasets, grants)

@@ -227,7 +227,11 @@ def _socket_path(directory: Path) -> Path:
     if len(os.fsencode(path)) <= _LONGEST_SOCKET_PATH:
         return path
     place = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
-    return _private(Path(tempfile.gettempdir()) / f"fedcore-{os.getuid()}-{place}") / "broker.sock"
+    private = _private(Path(tempfile.gettempdir()) / f"fedcore-{os.getuid()}-{place}")
+    if private.is_symlink():
+        # Everybody may make links there, and could turn this one to a socket of their own at any time.
+        raise BrokerError(f"{private} is a link that somebody has made. Delete it, or use a shorter path.")
+    return private / "broker.sock"
 
 
 def _private(directory: Path) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -114,6 +115,23 @@ def test_a_directory_with_a_long_path_works_too(tmp_path: Path) -> None:
     with embedded(directory) as broker:
         send(broker.url, "hello")
         assert receive(broker.url) == "hello"
+
+
+def test_a_link_in_the_place_of_the_sockets_directory_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another user has guessed the name of the directory, and points it to a private one of this user's."""
+    shared, own = tmp_path / "tmp", tmp_path / "own"
+    for directory in (shared, own):
+        directory.mkdir(mode=0o700)
+    monkeypatch.setattr(tempfile, "tempdir", str(shared))
+    long_path = tmp_path / ("long-" * 25) / "broker"
+    broker_url(long_path)
+    (made,) = shared.iterdir()
+    made.rmdir()
+    made.symlink_to(own)
+    with pytest.raises(BrokerError, match="a link that somebody has made"):
+        broker_url(long_path)
 
 
 def test_broker_url_takes_precedence_and_starts_nothing(

@@ -22,7 +22,7 @@ from fedcore.client.report_page import write_page
 from fedcore.wire.spec import Pipeline, PluginChoice, Training
 
 REASON: Final = "A detector of malicious requests that all owners can use."
-WIDTH: Final = 8192
+WIDTH: Final = 4096
 APPROVAL_SECONDS: Final = 120.0
 
 
@@ -33,7 +33,7 @@ def plans(columns: Sequence[str], reference_host: str) -> list[RunPlan]:
         purpose=PURPOSE,
         pipeline=pipeline(columns),
         training=Training(
-            optimiser=PluginChoice(name="adam", options={"lr": 0.02}), batch_size=256, epochs=12, seed=2021
+            optimiser=PluginChoice(name="adam", options={"lr": 0.05}), batch_size=256, epochs=6, seed=2021
         ),
         minimum_owners=2,
         minutes=20,

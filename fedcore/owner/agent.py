@@ -99,9 +99,13 @@ class Agent:
 
     def ask(self, after: int) -> int:
         """Fetch and take the orders with a serial above `after`. The answer is where to ask on from."""
-        found = self._api.orders(after, POLL_WAIT)
-        for error in found.malformed:
+        try:
+            found = self._api.orders(after, POLL_WAIT)
+        except WireError as error:
             self._drop(None, error.code, error.detail)
+            raise
+        for problem in found.malformed:
+            self._drop(None, problem.code, problem.detail)
         for signed in found.orders:
             if not self._stopping.is_set():
                 self.take(signed)

@@ -17,7 +17,7 @@ from fedcore.owner.deciding import Decided, Deciding
 from fedcore.owner.evidence import Evidence
 from fedcore.owner.facts import Refused, Role
 from fedcore.owner.home import Home
-from fedcore.owner.isolation import refusal_of
+from fedcore.owner.isolation import WorkFailed, refusal_of
 from fedcore.owner.journal import EntryKind, Journal, JournalError
 from fedcore.owner.orders import Counting, Life, OrderStore, StoredOrder, report_of
 from fedcore.owner.phase_work import Carry, HostStopping, Means, Outcome, PhaseWork
@@ -181,7 +181,7 @@ class Answering:
 
     def _failed(self, order: Order, error: Exception) -> StoredOrder:
         code = error.code if isinstance(error, DatasetProblem) else refusal_of(error)
-        if code is RefusalCode.STEP_FAILED:
+        if code is RefusalCode.STEP_FAILED and not isinstance(error, WorkFailed):
             # The steps run in workers; whatever is unexpected here is the agent's own.
             code = RefusalCode.INTERNAL
         logger.error("Order %s (%s) failed with %s", order.id, order.phase, code, exc_info=error)

@@ -18,7 +18,6 @@ from fedcore.wire.encoding import Digest, Name
 from fedcore.wire.reports import Count, TrainingCurve
 from fedcore.wire.spec import Options, Pipeline, PluginChoice, Training
 
-
 LEAST_ROWS: Final = 100
 """How many rows stand behind what leaves where no policy says how many: the default of `minimum_rows`."""
 

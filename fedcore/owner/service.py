@@ -23,9 +23,9 @@ from typing import Final, Self
 
 from fedcore.broker import embedded
 from fedcore.owner.agent import Agent
+from fedcore.owner.celery_app import CeleryBell, make_app
 from fedcore.owner.coordinator_api import CoordinatorApi
 from fedcore.owner.home import Home
-from fedcore.owner.queue import CeleryBell, make_app
 
 logger = logging.getLogger(__name__)
 
@@ -162,7 +162,9 @@ class WorkerProcess:
         try:
             self._process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            logger.info("The worker is killed in the middle of its work, which is done again by the next one.")
+            logger.info(
+                "The worker is killed in the middle of its work, which is done again by the next one."
+            )
         self._kill_group(signal.SIGKILL)
         self._process.wait()
         self._process = None

@@ -15,9 +15,9 @@ from typing import Any, Final, TypeVar
 
 from celery.signals import worker_init
 
+from fedcore.owner.celery_app import make_app
 from fedcore.owner.home import DEFAULT_HOME, Home
 from fedcore.owner.isolation import die_with_parent
-from fedcore.owner.queue import make_app
 from fedcore.owner.tasks import compute_task
 from fedcore.owner.warming import warm
 

@@ -256,3 +256,22 @@ def test_sam_revokes_his_own_key_and_eve_does_not(cast, browser):
     browser(cast.sam).post(address, {"_form_submitted": "on"})
     key.refresh_from_db()
     assert key.revoked_at is not None
+
+
+@pytest.mark.parametrize("who", ["olga", "anna", "ada", "paul", "sam"])
+def test_nobody_sees_the_hash_of_a_password(cast, browser, who):
+    for seen in Person.objects.visible_to(cast[who]):
+        _algorithm, salt, digest = seen.password.split("$")
+        text = browser(cast[who]).get(page("person", seen.pk)).content.decode()
+        assert salt not in text
+        assert digest not in text
+
+
+def test_an_owners_administrator_moves_nobody_into_another_organisation(cast, browser):
+    """An administrator of the operator administrates everything: nobody makes that of themselves."""
+    entered = {"username": "paul", "organisation": cast.ada.organisation_id, "is_active": "on"}
+    inlines = ("memberships", "keys")
+    counts = {f"{name}-{part}_FORMS": "0" for name in inlines for part in ("TOTAL", "INITIAL")}
+    browser(cast.paul).post(page("person", cast.paul.pk), entered | counts)
+    cast.paul.refresh_from_db()
+    assert cast.paul.organisation.name == "south-bank"

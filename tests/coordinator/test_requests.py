@@ -35,6 +35,19 @@ def test_handing_in_the_same_request_again_returns_it_as_it_is(cast, api, messag
     assert AccessRequest.objects.count() == 1
 
 
+def test_a_copied_text_takes_nobodys_place_and_shows_nobodys_request(cast, api, message):
+    """Eve works where Sam works, has seen the text of his request, and signs it herself."""
+    cast.eve.organisation = cast.sam.organisation
+    cast.eve.save()
+    request = message()
+    original, copied = request.signed_by(cast.sam_key), request.signed_by(cast.eve_key)
+    assert copied.digest == original.digest
+    post(api(cast.sam), original)
+    answer = post(api(cast.eve), copied)
+    assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
+    assert AccessRequest.objects.get().requested_by == cast.sam
+
+
 def test_a_request_signed_with_a_key_that_nobody_registered_is_refused(cast, api, message):
     answer = post(api(cast.sam), message().signed_by(SigningKey.generate()))
     assert refusal(answer) == (400, "unknown_signer")

@@ -74,7 +74,7 @@ def good_messages(site: Site) -> list[tuple[str, SignedMessage, SigningKey]]:
     ]
 
 
-def mutated_messages(site: Site, chance: random.Random, answers: Answers, each: int = 600) -> None:
+def mutated_messages(site: Site, chance: random.Random, answers: Answers, each: int = 700) -> None:
     for path, message, key in good_messages(site):
         send = sender(site.endpoint, path)
         with ThreadPoolExecutor(3) as pool:

@@ -279,16 +279,15 @@ def result_of(phase: Phase) -> Checked | Trained | Evaluated:
 def tables(database: Path, but: Mapping[str, set[str] | None]) -> dict[str, list[str]]:
     """Every row of every table as text, without the tables and columns of `but`."""
     connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=20)
-    connection.row_factory = sqlite3.Row
     found = {}
     for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
         left_out = but.get(name, set())
         if left_out is None:
             continue
-        rows = connection.execute(f'SELECT * FROM "{name}"').fetchall()
+        selected = connection.execute(f'SELECT * FROM "{name}"')
+        columns, rows = [column for column, *_ in selected.description], selected.fetchall()
         found[name] = sorted(
-            repr([row[column] for column in row.keys() if column not in left_out])
-            for row in rows
+            repr([row[c] for c in range(len(columns)) if columns[c] not in left_out]) for row in rows
         )
     connection.close()
     return found

@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,16 +21,15 @@ from examples.demo.data import Offer, make_offers
 from examples.demo.hosts import DATASET, init_host, owner_toml, start_host
 from examples.demo.organisations import PURPOSE, Cast, Organisation, make_cast
 from examples.demo.processes import Process, Processes, free_port, last_lines
-from examples.demo.scientist import pipeline
 from examples.demo.settings import Settings
-from fedcore.client import RunPlan, Session
+from fedcore.client import Dataset, RunPlan, Session
 from fedcore.coordinator import processes as coordinator_processes
 from fedcore.wire.keys import SigningKey
 from fedcore.wire.spec import Pipeline, PluginChoice, Training
 
 ROWS: Final = 2_000
 PARTS: Final = ("broker", "web", "worker")
-FAST: Final = {"FEDCORE_LEASE_SECONDS": "2"}
+FAST: Final = {"FEDCORE_LEASE_SECONDS": "3", "FEDCORE_LOGIN_RATE": "1000/minute"}
 """A training whose worker was killed is given to another after this long, instead of the usual 15 seconds."""
 
 
@@ -50,6 +49,8 @@ class Federation:
         self.hosts: dict[str, Process] = {}
         self.parts: dict[str, Process] = {}
         self.offers: list[Offer] = []
+        self.datasets: list[Dataset] = []
+        self.sessions: dict[str, Session] = {}
         self.sam_key = SigningKey.load_or_create(self.root / "university" / "people" / "sam" / "signing.key")
 
     @property
@@ -138,24 +139,27 @@ class Federation:
 
     def start_all(self, change: Callable[[str], str] = str) -> None:
         """Everything, until the owners' datasets are in the catalogue."""
-        self.make_hosts()
+        if not self.cards:
+            self.make_hosts()
         self.set_up_site()
         for host in self.cast.hosts:
             self.write_policy(host, change)
             self.start_host(host)
         self.start_coordinator()
         clara = self.session("clara")
-        self.until("the datasets are announced", lambda: len(clara.datasets()) == len(self.offers), 120)
+        self.until("the datasets are announced", lambda: len(clara.datasets()) == len(self.offers), 180)
+        self.datasets = sorted(clara.datasets(), key=lambda dataset: dataset.host_name)
 
     # -- people
 
     def session(self, username: str) -> Session:
-        """The session of a person, logged in."""
-        person = self.cast.person(username)
-        home = self.root / person.organisation / "people" / username
-        session = Session(self.url, home)
-        session.log_in(username, person.password)
-        return session
+        """The session of a person, logged in once."""
+        if username not in self.sessions:
+            person = self.cast.person(username)
+            session = Session(self.url, self.root / person.organisation / "people" / username)
+            session.log_in(username, person.password)
+            self.sessions[username] = session
+        return self.sessions[username]
 
     def plan(self, **changes: Any) -> RunPlan:
         """A run that takes some seconds in all; `changes` make it another one."""
@@ -168,8 +172,18 @@ class Federation:
         }
         return RunPlan(**facts | changes)
 
-    def pipeline(self) -> Pipeline:
-        return pipeline(self.offers[0].column)
+    @staticmethod
+    def pipeline(column: str = "target") -> Pipeline:
+        """Pieces of one to three characters of one column, in hashed columns."""
+        steps = [
+            PluginChoice(name="fields", options={"names": [column]}),
+            PluginChoice(name="url_decode"),
+            PluginChoice(name="lower"),
+            PluginChoice(name="char_ngrams", options={"minimum": 1, "maximum": 3}),
+            PluginChoice(name="protect"),
+            PluginChoice(name="hash_columns", options={"columns": 4096}),
+        ]
+        return Pipeline(steps=tuple(steps))
 
     @staticmethod
     def training(epochs: int = 3) -> Training:
@@ -181,13 +195,22 @@ class Federation:
         """Sam asks both owners for these plans, and Olga and Otto approve."""
         sam = self.session("sam")
         terms = {"purpose": PURPOSE, "releases": 100, "download": True}
-        digests = [sam.request_access(dataset, plans, **terms) for dataset in sam.datasets()]
+        digests = [sam.request_access(dataset, plans, **terms) for dataset in self.datasets]
         for username in ("olga", "otto"):
             owner = self.session(username)
             for item in owner.requests():
                 if item["state"] == "waiting":
                     owner.decide(item["digest"], "approve", reason="For the tests.")
         return digests
+
+    def submit(self, plan: RunPlan, grants: list[str], seconds: int = 300) -> str:
+        """Sam's run of this plan, with a deadline in so many seconds."""
+        sam = self.session("sam")
+        now = int(time.time())
+        spec = plan.spec([dataset.reference for dataset in self.datasets], grants, now)
+        signed = spec.model_copy(update={"deadline": now + seconds}).signed_by(self.sam_key)
+        sam._http.post_text("/api/runs", signed.encode())
+        return signed.digest
 
     def finish(self, run: str, seconds: float = 120) -> dict[str, Any]:
         """Wait until the run has ended, and return it."""
@@ -215,6 +238,26 @@ class Federation:
         process.popen.kill()
         process.popen.wait()
         self.processes.running.remove(process)
+
+    def pids(self, program: str, organisation: Organisation) -> list[int]:
+        """The organisation's processes with this word in their command line."""
+        return [pid for pid in pids_below(organisation.directory) if program in command_of(pid)]
+
+    @contextmanager
+    def held(self, program: str, organisations: Iterable[Organisation]) -> Iterator[None]:
+        """Processes of these organisations stand still (SIGSTOP) inside the block."""
+        some = list(organisations)
+        self._signal(program, some, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._signal(program, some, signal.SIGCONT)
+
+    def _signal(self, program: str, organisations: Iterable[Organisation], number: signal.Signals) -> None:
+        for organisation in organisations:
+            for pid in self.pids(program, organisation):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, number)
 
     def logs(self) -> str:
         logs = sorted(self.root.glob("*/log/*.log")) + sorted(self.root.glob("*/home/log/*.log"))
@@ -256,6 +299,13 @@ def pids_below(root: Path) -> list[int]:
             if home and Path(home).is_relative_to(root):
                 found.append(int(folder.name))
     return found
+
+
+def command_of(pid: int) -> str:
+    """The command line of a process, empty when it has ended."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    return ""
 
 
 __all__ = ["DATASET", "PARTS", "Federation", "federation", "pids_below"]

@@ -131,7 +131,7 @@ def _flip(whole: bytes, chance: random.Random) -> bytes:
 
 
 def _cut(whole: bytes, chance: random.Random) -> bytes:
-    return whole[: chance.randrange(len(whole))]
+    return whole[: chance.randrange(1, len(whole))]
 
 
 def _without_a_piece(whole: bytes, chance: random.Random) -> bytes:

@@ -53,7 +53,7 @@ def test_no_mutated_message_has_an_effect_on_the_coordinator(site: Site) -> None
     after = site.endpoint.snapshot()
     assert answers.failures == []
     assert changed(before, after) == {}
-    assert answers.counted.total() >= 5_000
+    assert answers.counted.total() >= 5_500
     log = site.endpoint.federation.cast.operator.log / "web.log"
     assert "Traceback" not in log.read_text()
 

@@ -12,6 +12,7 @@ import pytest
 from fedcore.owner.agent import Agent
 from fedcore.owner.journal import EntryKind, JournalError
 from fedcore.owner.orders import Counting, Life, OrderStore
+from fedcore.owner.spool import OrderSpool
 from fedcore.owner.tasks import InlineBell
 from fedcore.wire.codes import RefusalCode
 from fedcore.wire.keys import SigningKey
@@ -19,7 +20,7 @@ from fedcore.wire.orders import Order, Phase
 from fedcore.wire.reports import Status, Trained
 from fedcore.wire.signing import Signed
 from fedcore.wire.spec import Protocol
-from tests.owner.cast import Cast, Owner, Plan
+from tests.owner.cast import PLAIN, Cast, Owner, Plan
 from tests.owner.playing import agree, do, play
 
 
@@ -158,6 +159,22 @@ def test_closing_a_run_gives_up_what_is_under_way(cast: Cast, north: Owner) -> N
     assert (ended.status, ended.code) == (Status.FAILED, RefusalCode.CANCELLED)
     assert closed.status is Status.DONE
     assert not north.home.run_directory(plan.run).exists()
+
+
+@pytest.mark.parametrize(
+    "code", [RefusalCode.STEP_FAILED, RefusalCode.DATASET_UNREADABLE, RefusalCode.RESOURCE_LIMIT]
+)
+def test_what_a_worker_fails_with_is_what_leaves(cast: Cast, north: Owner, code: RefusalCode) -> None:
+    class FailingBell(InlineBell):
+        def ring(self, kind: str, order_id: str, shard: int) -> None:
+            OrderSpool(north.home.spool_directory(order_id)).refuse(shard, code)
+
+    plan, agent = cast.spec(Protocol.LOCAL, backend=PLAIN), north.agent(FailingBell(north.home))
+    do(plan, [agent], Phase.CHECK)
+    report = play(plan, agent, plan.order(Phase.TRAIN, north))
+    agent.close()
+    assert (report.status, report.code) == (Status.FAILED, code)
+    assert not north.home.spool_directory(report.order).exists()
 
 
 def test_a_run_counts_once_against_its_grant(cast: Cast, north: Owner, agents: list[Agent]) -> None:

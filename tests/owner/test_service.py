@@ -23,7 +23,7 @@ from tests.owner.scripted import Site
 
 pytestmark = pytest.mark.processes
 
-LONG = Training(epochs=15, batch_size=8)
+LONG = Training(epochs=6, batch_size=8)
 """A training that takes some seconds: long enough to kill what does it."""
 
 

@@ -86,7 +86,9 @@ def test_every_code_has_an_explanation() -> None:
 
 
 @pytest.mark.parametrize("unclosed", ['"' + '\\"' * 500_000, '["a", "' + "\\\\" * 500_000 + "\\"])
-def test_a_string_that_is_not_closed_is_refused_in_time_that_grows_with_its_length_only(unclosed: str) -> None:
+def test_a_string_that_is_not_closed_is_refused_in_time_that_grows_with_its_length_only(
+    unclosed: str,
+) -> None:
     started = time.monotonic()
     with pytest.raises(WireError) as caught:
         check_json(unclosed)
@@ -95,5 +97,5 @@ def test_a_string_that_is_not_closed_is_refused_in_time_that_grows_with_its_leng
 
 
 def test_closing_brackets_beforehand_allow_no_deeper_nesting() -> None:
-    with pytest.raises(WireError, match="deeper|not JSON"):
+    with pytest.raises(WireError, match=r"deeper|not JSON"):
         check_json("]" * 50 + "[" * (MAXIMUM_DEPTH + 50))

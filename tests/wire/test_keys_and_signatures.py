@@ -18,9 +18,9 @@ from fedcore.wire.keys import (
     fingerprint,
     verify,
 )
+from fedcore.wire.orders import Phase
 from fedcore.wire.reports import Announcement, Checked, Report, Status
 from fedcore.wire.requests import TOLERANCE_SECONDS, sign_request, verify_request
-from fedcore.wire.orders import Phase
 from fedcore.wire.signing import Signed
 
 
@@ -47,7 +47,7 @@ def test_a_key_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "signing.key"
     SigningKey.load_or_create(path)
     path.chmod(0o640)
-    with pytest.raises(KeyFileError, match="mode 0640.*chmod 600"):
+    with pytest.raises(KeyFileError, match=r"mode 0640.*chmod 600"):
         SigningKey.load_or_create(path)
 
 

@@ -62,12 +62,23 @@ def submit_request(signed: Signed, person: Person) -> tuple[AccessRequest, bool]
     _check_scientist(signed, message, person)
     known = AccessRequest.objects.filter(digest=signed.digest).first()
     if known is not None:
-        return known, False
+        return _of(person, signed, known), False
     dataset = _dataset_of(message, person)
     expires_at = _expiry_of(message)
     _check_plugins(message)
     with transaction.atomic():
-        return _kept(signed, message, dataset, person, expires_at)
+        kept, is_new = _kept(signed, message, dataset, person, expires_at)
+    return _of(person, signed, kept), is_new
+
+
+def _of(person: Person, signed: Signed, known: AccessRequest) -> AccessRequest:
+    """The known request with this text, if this person signed it: somebody else may have copied the text."""
+    if known.requested_by_id != person.pk or known.signer != signed.signer:
+        raise DecisionError(
+            "conflict",
+            _("Somebody else has handed in a request with this text. Sign one with another nonce."),
+        )
+    return known
 
 
 def _kept(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any, Final
 
 import numpy as np
@@ -18,6 +19,9 @@ from fedcore.plugin_api.torch_choices import ITERATIONS, MAXIMUM_ITERATIONS
 from fedcore.plugin_api.values import Features, Matrix, Sequence, ValueKind
 from fedcore.wire.codes import RefusalCode
 from fedcore.wire.spec import Options, Protocol, RunSpec
+
+_TRIAL: Final = threading.Lock()
+"""Trials run one at a time in a process, so that many requests at once take the memory of one network."""
 
 _TRIAL_ROWS: Final = 8
 _TRIAL_ITERATIONS: Final = 4
@@ -140,7 +144,8 @@ def check_training(spec: RunSpec, model: ModelType[Any], kind: ValueKind, classe
     }
     training = spec.training.model_copy(update=changed)
     try:
-        model.train(model.initial(rows.features, classes, training), rows, classes, training)
+        with _TRIAL:
+            model.train(model.initial(rows.features, classes, training), rows, classes, training)
     except InvalidOptions as error:
         for option, problem in error.problems.items():
             yield Problem(RefusalCode.INVALID_OPTIONS, f"{error.plugin}, {option}: {problem}.")

@@ -13,6 +13,7 @@ from fedcore.coordinator.runs import ending, storage
 from fedcore.coordinator.runs.advance import advance
 from fedcore.coordinator.runs.models import Artefact, Run
 from fedcore.coordinator.runs.orders import DATASET
+from fedcore.coordinator.runs.states import ENDED
 
 logger = logging.getLogger(__name__)
 
@@ -33,4 +34,7 @@ def tidy_artefacts() -> None:
     for artefact in kept:
         if artefact.run.ended and not ending.may_download(artefact.run, now):
             ending.withdraw(artefact.run)
+    # An upload may have begun while its run ended.
+    late = Artefact.objects.filter(run__state__in=ENDED, deleted_at=None).exclude(order=None)
+    storage.discard(late)
     storage.collect_garbage()

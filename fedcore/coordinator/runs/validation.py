@@ -89,7 +89,9 @@ def _check_times(spec: RunSpec, now: datetime) -> Problems:
     if spec.deadline <= now.timestamp():
         yield Problem(RefusalCode.EXPIRED, "The deadline has passed. Sign the spec anew with a later one.")
     if spec.deadline > (now + LONGEST_RUN).timestamp():
-        detail = f"A run may take {LONGEST_RUN.days} days at most. Sign the spec anew with an earlier deadline."
+        detail = (
+            f"A run may take {LONGEST_RUN.days} days at most. Sign the spec anew with an earlier deadline."
+        )
         yield Problem(RefusalCode.MALFORMED, detail)
 
 

@@ -17,8 +17,9 @@ blurs this, and promises nothing. Whoever can write to the logs (anyone who can 
 known text, find its row by its size or by repeating it, and so learn the numbers of tokens of their choice.
 
 **Coalitions.** Every owner on the run's roster has the key. One owner that works with the coordinator or the scientist
-can test guesses about any token of every owner, and rebuild the rows of all of them. The key is the run's own, so
-numbers of different runs do not match.
+can test guesses about any token of every owner, and rebuild the rows of all of them. Where a step is fitted over all
+owners, each owner opens the others' counts of tokens, and with the key it can do so alone, for tokens though not for
+rows. The key is the run's own, so numbers of different runs do not match.
 """
 
 from __future__ import annotations
@@ -56,6 +57,8 @@ class KeyedTokens(TokenBackend[Options]):
         "Any owner on the roster together with the coordinator can test guesses about, and rebuild, the rows of all "
         "owners.",
         "Any owner on the roster together with a scientist who may download the features can do the same.",
+        "Where a step is fitted over all owners (a joint vocabulary), every owner on the roster, alone, can test "
+        "guesses about the tokens of each other owner, and sees how often each occurs there.",
         "Whoever can write to an owner's log and sees the features can plant known text and learn its pseudonyms.",
         "The coordinator alone, or a scientist who may download the features, can name frequent tokens from how often "
         "and with what they occur, and from character n-grams can read much of the rows.",

@@ -32,7 +32,11 @@ class Plaintext(TokenBackend[Options]):
     operations = frozenset({"equality"})
     protects: ClassVar[frozenset[Protects]] = frozenset()
     leakage = frozenset(Leak)
-    trust = ("Whoever receives the features can read the tokens of every row.",)
+    trust = (
+        "Whoever receives the features can read the tokens of every row.",
+        "Where a step is fitted over all owners (a joint vocabulary), every owner of the run can read which tokens "
+        "each other owner has, and how often.",
+    )
     minimum_owners = 1
     security_bits = 0
     status = BackendStatus.STABLE

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from fedcore.coordinator.runs import storage
-from fedcore.coordinator.runs.models import Artefact, Run
+from fedcore.coordinator.runs import ending, storage
+from fedcore.coordinator.runs.models import Artefact, Run, RunOrder
+from fedcore.coordinator.runs.sweeping import tidy_artefacts
 from fedcore.wire.orders import Order, Phase
 from fedcore.wire.spec import Protocol
 
@@ -196,3 +197,17 @@ def test_files_that_belong_to_nothing_are_deleted_after_an_hour(world: Any, orde
     fresh.write_bytes(b"")
     assert storage.collect_garbage() == 1
     assert (orphan.exists(), kept.exists(), fresh.exists()) == (False, True, True)
+
+
+def test_an_upload_that_begins_while_its_run_ends_does_not_stay(
+    world: Any, order: Order, django_capture_on_commit_callbacks: Any
+) -> None:
+    """The host's leave to upload was checked, and the run was cancelled before the first byte was taken."""
+    row = RunOrder.objects.select_related("run").get(pk=order.id)
+    ending.cancel(row.run_id)
+    begun = storage.append(storage.begin(row, DIGEST, len(DATA)), 0, DATA)
+    assert storage.file_of(begun).exists()
+    with django_capture_on_commit_callbacks(execute=True):
+        tidy_artefacts()
+    assert not storage.file_of(begun).exists()
+    assert not Artefact.objects.filter(deleted_at=None).exists()

@@ -76,6 +76,16 @@ def test_keyed_tokens_declare_what_they_leak_and_who_could_read_rows() -> None:
     assert any("owner on the roster together with a scientist" in sentence for sentence in KeyedTokens.trust)
 
 
+@pytest.mark.parametrize("backend", [KeyedTokens, Plaintext])
+def test_what_fitting_over_owners_shows_the_other_owners_is_declared(
+    backend: type[KeyedTokens | Plaintext],
+) -> None:
+    """Each owner opens the others' summaries, and can compute the number of any token."""
+    assert any(
+        "fitted over all owners" in sentence and "every owner" in sentence for sentence in backend.trust
+    )
+
+
 def test_plaintext_declares_that_it_protects_nothing() -> None:
     assert Leak.PLAINTEXT in Plaintext.leakage
     assert Plaintext.protects == frozenset()

@@ -30,7 +30,7 @@ ROWS = separable_rows(ValueKind.MATRIX)
 
 class TestModelTypes(ModelTypeContract):
     training = Training(
-        optimiser=PluginChoice(name="adam", options={"lr": 0.1}), batch_size=32, epochs=40, seed=7
+        optimiser=PluginChoice(name="adam", options={"lr": 0.1}), batch_size=32, epochs=12, seed=7
     )
 
     @pytest.fixture(
