@@ -29,7 +29,7 @@ def check_quality(reports: Sequence[Mapping[str, Any]]) -> str:
     f1, auc = pooled["f1"] - reference["f1"], pooled["roc_auc"] - reference["roc_auc"]
     attacks = sum(pooled["confusion"][1])
     allowed = F1_TOLERANCE + DEVIATIONS * math.sqrt(reference["f1"] * (1 - reference["f1"]) / max(attacks, 1))
-    text = f"pooled − reference: F1 {f1:+.4f} (by chance up to {allowed:.3f}), ROC AUC {auc:+.4f}"
+    text = f"pooled less reference: F1 {f1:+.4f} (chance: {allowed:.3f}), ROC AUC {auc:+.4f}"
     if f1 < -allowed or auc < -AUC_TOLERANCE:
         raise DemoError(
             f"The protected model is worse than the reference ({text}).",
@@ -57,7 +57,7 @@ def check_separation(cast: Cast) -> str:
                 raise DemoError(
                     f"Process {found.pid} of {organisation.name} holds {path} open.", "Report it."
                 )
-    return f"{len(processes)} processes, {keys} keys and {brokers} brokers: none shared between organisations"
+    return f"{len(processes)} processes, {keys} keys, {brokers} brokers: none is shared"
 
 
 def _check_keys(organisations: Sequence[Organisation]) -> int:

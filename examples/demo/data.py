@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import gzip
 import random
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -62,7 +63,19 @@ def make_offers(settings: Settings, folders: tuple[Path, Path]) -> list[Offer]:
     if settings.good is not None and settings.bad is not None:
         return _own_lines(settings.good, settings.bad, settings.rows, folders)
     rows = settings.rows or FEWEST_ROWS
-    return [_generated(traffic, rows, folder) for traffic, folder in zip(TRAFFIC, folders, strict=True)]
+    combined = settings.log is None or is_combined(settings.log)
+    return [
+        _generated(traffic, rows, folder, combined) for traffic, folder in zip(TRAFFIC, folders, strict=True)
+    ]
+
+
+def is_combined(log: Path) -> bool:
+    """Whether most of a log's first lines end in a quoted field, as in combined log format; else it is common."""
+    with closing(_blocks(log)) as blocks:
+        lines = [line.rstrip() for line in next(blocks, b"").splitlines()[:1000] if line.strip()]
+    if not lines:
+        raise DemoError(f"{log} has no lines.", "Give a log with requests in it.")
+    return 2 * sum(line.endswith(b'"') for line in lines) > len(lines)
 
 
 def unpacked(source: Path, target: Path) -> Path:
@@ -73,22 +86,31 @@ def unpacked(source: Path, target: Path) -> Path:
     return target
 
 
-def _generated(traffic: Traffic, rows: int, folder: Path) -> Offer:
+def _generated(traffic: Traffic, rows: int, folder: Path, combined: bool) -> Offer:
+    form = "combined" if combined else "common"
     log, sample = folder / "access.log", folder / "today.log"
     lines = generate(rows, traffic.seed, attack_share=ATTACK_SHARE, kinds=traffic.kinds, site=traffic.site)
-    log.write_text("".join(f"{line}\n" for line in lines))
+    log.write_text("".join(f"{_in_form(line, combined)}\n" for line in lines))
     today = generate(500, traffic.seed + 100, attack_share=0.1, kinds=traffic.kinds, site=traffic.site)
-    sample.write_text("".join(line.rsplit(' "', 1)[0] + "\n" for line in today))
+    sample.write_text("".join(_in_form(line, combined).rsplit(' "', 1)[0] + "\n" for line in today))
     return Offer(
         title=f"Access log of the {traffic.site}'s web server",
-        description=f"{rows:,} requests in combined log format, generated, with labels.",
-        reader="apache_combined",
-        reader_options={"labels": True},
+        description=f"{rows:,} requests in {form} log format, generated, with labels.",
+        reader=f"apache_{form}",
+        reader_options={"labels": True, "skip_malformed": True},
         files={log.name: None},
         rows=rows,
-        columns=("method", "target", "status", "agent"),
+        columns=("method", "target", "status", *(("agent",) if combined else ())),
         sample=sample,
     )
+
+
+def _in_form(line: str, combined: bool) -> str:
+    """A generated line as it is, or in common log format: without referrer and agent."""
+    if combined:
+        return line
+    before, request, after, _referrer, _, _agent, _, label, _ = line.split('"')
+    return f'{before}"{request}"{after}"{label}"'
 
 
 def _own_lines(good: Path, bad: Path, rows: int | None, folders: tuple[Path, Path]) -> list[Offer]:
@@ -133,7 +155,7 @@ def _dealt(source: Path) -> list[list[bytes]]:
     return [[lines[place] for place in np.flatnonzero(second == owner)] for owner in (False, True)]
 
 
-def _blocks(source: Path) -> Iterator[bytes]:
+def _blocks(source: Path) -> Generator[bytes, None, None]:
     with source.open("rb") as file:
         packed = file.read(2) == b"\x1f\x8b"
     try:

@@ -147,14 +147,17 @@ def _predict(
     if settings.log is not None:
         log = unpacked(settings.log, owner.directory / "given.log")
         console.print(
-            "\nYour log has no labels, so the model was trained on generated lines, and scores yours now."
+            "\nYour log has no labels, so the model was trained on generated requests, and now scores your lines. It "
+            "has seen nothing of your site: this shows how an owner uses a model, not what is in your log."
         )
     scores = predict(owner, run, log, processes)
     attacks = sorted(
         (row for row in scores if row["class"] == "attack"), key=lambda row: -float(row["probability"])
     )
     console.print(f"\n[bold]fedcore-owner predict --run {run[:12]} {log.name}[/], at {owner.title}:")
-    console.print(f"{len(attacks):,} of {len(scores):,} lines look like attacks. The surest:")
+    console.print(
+        f"{len(attacks):,} of {len(scores):,} lines look like attacks{'. The surest:' if attacks else '.'}"
+    )
     for row in attacks[:5]:
         console.print(f"  {float(row['probability']):.4f}  {row['line'][:130]}", markup=False, soft_wrap=True)
 

@@ -18,8 +18,8 @@ from examples.demo.checks import check_separation
 from examples.demo.errors import DemoError
 from examples.demo.organisations import Organisation
 from fedcore.broker import broker_url
+from fedcore.owner.celery_app import make_app
 from fedcore.owner.home import Home
-from fedcore.owner.queue import make_app
 from tests.faults.conftest import Running
 from tests.faults.federation import Federation, pids_below
 
