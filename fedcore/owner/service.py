@@ -162,9 +162,7 @@ class WorkerProcess:
         try:
             self._process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            logger.info(
-                "The worker is killed in the middle of its work, which is done again by the next one."
-            )
+            logger.info("The worker is slow to stop and is killed; what it was at is done again.")
         self._kill_group(signal.SIGKILL)
         self._process.wait()
         self._process = None

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import httpx
-from redis import Redis
 
 from examples.demo.organisations import PURPOSE
 from fedcore.plugin_api.evaluation import count_scores, to_evaluated
@@ -38,7 +37,7 @@ from fedcore.wire.reports import (
 from fedcore.wire.requests import sign_request
 from fedcore.wire.signing import Signed
 from fedcore.wire.spec import DatasetVersion, Pipeline, PluginChoice, Protocol, RunSpec, Training
-from tests.faults.federation import Federation
+from tests.faults.federation import Federation, broker_at
 
 VOLATILE: Final = {
     "governance_ownerhost": {"last_contact"},
@@ -237,10 +236,7 @@ class Endpoint:
         return found
 
     def tasks(self) -> int:
-        directory = self.federation.cast.operator.home / "broker"
-        broker = Redis(
-            unix_socket_path=str(directory / "broker.sock"), password=(directory / "password").read_text()
-        )
+        broker = broker_at(self.federation.cast.operator.home / "broker")
         return int(broker.llen("celery"))  # type: ignore[arg-type]
 
     def _granted(self, name: str) -> str:

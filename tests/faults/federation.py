@@ -16,12 +16,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
 from examples.demo.coordinator import Coordinator, answers, site_toml
 from examples.demo.data import Offer, make_offers
 from examples.demo.hosts import DATASET, init_host, owner_toml, start_host
 from examples.demo.organisations import PURPOSE, Cast, Organisation, make_cast
 from examples.demo.processes import Process, Processes, free_port, last_lines
 from examples.demo.settings import Settings
+from fedcore.broker import broker_url
 from fedcore.client import Dataset, RunPlan, Session
 from fedcore.coordinator import processes as coordinator_processes
 from fedcore.wire.keys import SigningKey
@@ -299,6 +304,13 @@ def pids_below(root: Path) -> list[int]:
             if home and Path(home).is_relative_to(root):
                 found.append(int(folder.name))
     return found
+
+
+def broker_at(directory: Path, password: str | None = None) -> Redis:
+    """A connection to the embedded broker of `directory`, with its own password or another; it tries once."""
+    socket = broker_url(directory).partition("@")[2].partition("?")[0]
+    known = (directory / "password").read_text() if password is None else password
+    return Redis(unix_socket_path=socket, password=known, retry=Retry(NoBackoff(), 0))
 
 
 def command_of(pid: int) -> str:

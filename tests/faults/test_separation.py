@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from redis import Redis
 from redis.exceptions import AuthenticationError
 
 from examples.demo.checks import check_separation
@@ -21,7 +20,7 @@ from fedcore.broker import broker_url
 from fedcore.owner.celery_app import make_app
 from fedcore.owner.home import Home
 from tests.faults.conftest import Running
-from tests.faults.federation import Federation, pids_below
+from tests.faults.federation import Federation, broker_at, pids_below
 
 pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("federation")]
 
@@ -68,7 +67,7 @@ def test_each_broker_knows_only_its_own_password(running: Running) -> None:
     for name, directory in brokers.items():
         for other, stranger in brokers.items():
             password = (stranger / "password").read_text()
-            connection = Redis(unix_socket_path=str(socket_of(directory)), password=password)
+            connection = broker_at(directory, password)
             if other == name:
                 assert connection.ping()
             else:
@@ -137,10 +136,6 @@ def holds(pid: int, path: Path) -> bool:
 
 def homes(federation: Federation) -> dict[str, Path]:
     return {some.name: some.home for some in (federation.cast.operator, *federation.cast.hosts)}
-
-
-def socket_of(directory: Path) -> str:
-    return broker_url(directory).partition("@")[2].partition("?")[0]
 
 
 def shares_of(owner: Organisation, run: str, phase: str) -> list[tuple[int, int]]:

@@ -126,6 +126,11 @@ def test_the_network_is_out_of_reach() -> None:
 
     listener_address = listener.getsockname()
     run_isolated(work, PLENTY)
+    listener.settimeout(0.2)
+    with pytest.raises(TimeoutError):
+        listener.accept()
+    socket.create_connection(listener_address, timeout=2).close()
+    assert listener.accept(), "from this process it can be reached"
     listener.close()
 
 

@@ -67,6 +67,12 @@ class Host:
             None,
         )
 
+    def forked(self) -> list[int]:
+        """The processes that do the work: forked by the worker's processes, which its first process has forked."""
+        main, pids = self.worker_main(), self.descendants()
+        pool = {pid for pid in pids if _parent_of(pid) == main}
+        return [pid for pid in pids if _parent_of(pid) in pool]
+
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(40)
@@ -145,9 +151,8 @@ def test_a_forked_process_that_is_killed_is_forked_again(cast: Cast, host: Host)
     plan, owner = cast.spec(Protocol.LOCAL, backend=PLAIN, training=LONG), cast.owners[0]
     ask(plan, owner, Phase.CHECK)
     order = plan.order(Phase.TRAIN, owner)
-    before = set(host.descendants())
-    until(lambda: set(host.descendants()) - before)
-    for pid in set(host.descendants()) - before:
+    until(lambda: host.forked())
+    for pid in host.forked():
         os.kill(pid, signal.SIGKILL)
     report = cast.coordinator.wait_for([order], 120)[0]
     assert report.status is Status.DONE

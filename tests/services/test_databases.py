@@ -65,18 +65,10 @@ def test_the_coordinator_works_on_mariadb(mariadb: str, tmp_path: Path) -> None:
 def _run_the_coordinators_tests(address: str, tmp_path: Path) -> None:
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("PYTEST_", "BROKER_URL"))}
     environment = kept | {"DATABASE_URL": address, "FEDCORE_DATA_DIR": str(tmp_path / "data")}
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "tests/coordinator",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "--create-db",
-    ]
+    files = [f"tests/coordinator/{name}" for name in CHOSEN]
+    options = ["-p", "no:cacheprovider", "-p", "no:xdist", "--create-db", "-k", f"not ({LEFT_OUT})"]
     found = subprocess.run(
-        [*command, "-p", "no:xdist", "-p", "no:cacheprovider", "--create-db", "-k", f"not ({LEFT_OUT})"],
+        [sys.executable, "-m", "pytest", *files, *options],
         cwd=ROOT,
         env=environment,
         capture_output=True,

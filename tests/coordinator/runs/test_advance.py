@@ -209,7 +209,9 @@ def test_a_finished_run_cannot_be_cancelled(world: Any, pooled: Run) -> None:
 
 
 def test_an_unknown_run_is_left_alone(world: Any) -> None:
+    before = RunOrder.objects.count()
     advance("00" * 32)
+    assert RunOrder.objects.count() == before
 
 
 def test_the_merged_dataset_goes_when_a_grant_is_revoked(world: Any, api: Any, pooled: Run) -> None:
