@@ -66,7 +66,7 @@ def _federation(work: Path, processes: Processes) -> tuple[Session, list[Dataset
     coordinator = start_everything(cast, offers, processes, quiet)
     session = Session.open(coordinator.url, cast.university.directory / ".fedcore")
     reference = next(host for host in session.hosts() if host.is_reference)
-    wanted = plans(offers[0].column, reference.card.signing)
+    wanted = plans(offers[0].columns, reference.card.signing)
     datasets = session.datasets()
     grants = ask(session, datasets, wanted)
     for name in ("olga", "otto"):

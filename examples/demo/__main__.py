@@ -16,7 +16,8 @@ from examples.demo.story import tell
 
 def main() -> int:
     console = Console(highlight=False)
-    signal.signal(signal.SIGTERM, _end)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _end)
     begun = time.monotonic()
     try:
         tell(Settings.from_environment(os.environ), console, begun)

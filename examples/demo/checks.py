@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections import Counter
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -75,15 +75,17 @@ def _check_keys(organisations: Sequence[Organisation]) -> int:
 
 
 def _check_brokers(cast: Cast) -> int:
-    sockets = Path("/proc/net/unix").read_text().split()
-    heard = {Path(word) for word in sockets if word.startswith("/")}
-    count = Counter(
-        organisation.name
-        for path in heard
-        for organisation in cast.organisations
-        if path.is_relative_to(organisation.directory)
-    )
-    missing = [some.name for some in (cast.operator, *cast.hosts) if not count[some.name]]
-    if missing:
-        raise DemoError(f"No broker of its own runs for {', '.join(missing)}.", "Look at its log.")
-    return len(count)
+    """Every organisation that computes has a broker that listens on a socket of its own; returns how many."""
+    heard = set(Path("/proc/net/unix").read_text().split())
+    sockets: dict[str, str] = {}
+    for organisation in (cast.operator, *cast.hosts):
+        configuration = organisation.home / "broker" / "broker.conf"
+        found = re.search(r'^unixsocket "(.*)"$', configuration.read_text(), re.MULTILINE)
+        if found is None or found[1] not in heard:
+            raise DemoError(
+                f"No broker of its own runs for {organisation.name}.", f"Look at {configuration.parent}."
+            )
+        other = sockets.setdefault(found[1], organisation.name)
+        if other != organisation.name:
+            raise DemoError(f"{other} and {organisation.name} share the broker {found[1]}.", "Report it.")
+    return len(sockets)

@@ -18,8 +18,8 @@ from types import TracebackType
 from typing import Final, Self
 
 from examples.demo.errors import DemoError
+from examples.demo.settings import ROOT
 
-ROOT: Final = Path(__file__).resolve().parents[2]
 STOP_SECONDS: Final = 20.0
 _PR_SET_PDEATHSIG: Final = 1
 _LIBC: Final = ctypes.CDLL(None) if sys.platform == "linux" else None

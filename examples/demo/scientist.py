@@ -29,7 +29,7 @@ APPROVAL_SECONDS: Final = 120.0
 def plans(columns: Sequence[str], reference_host: str) -> list[RunPlan]:
     """The same model in three ways: each owner alone, on plaintext at the reference host, and on pseudonyms."""
     pooled = RunPlan(
-        title="Malicious requests, pooled",
+        title="Detector of malicious requests",
         purpose=PURPOSE,
         pipeline=pipeline(columns),
         training=Training(

@@ -9,6 +9,8 @@ from typing import Final
 
 from examples.demo.errors import DemoError
 
+ROOT: Final = Path(__file__).resolve().parents[2]
+DIRECTORY: Final = ROOT / "var" / "demo"
 ROWS: Final = 20_000
 FEWEST_ROWS: Final = 2_000
 
@@ -18,7 +20,8 @@ class Settings:
     """`rows`: at most how many rows for each owner (`None`: all lines of the given files).
 
     `once`: stop when the runs are done, with a status. `good`, `bad`: one's own benign and malicious request
-    lines. `log`: one's own access log without labels, to be scored with the trained model.
+    lines. `log`: one's own access log without labels, to be scored with the trained model. `directory`: where
+    everything is made; it is emptied first.
     """
 
     once: bool
@@ -26,10 +29,11 @@ class Settings:
     bad: Path | None
     log: Path | None
     rows: int | None
+    directory: Path = DIRECTORY
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
-        """Read `ONCE`, `GOOD`, `BAD`, `LOG` and `FEDCORE_DEMO_ROWS`. Raises `DemoError` that says what to correct."""
+        """Read `ONCE`, `GOOD`, `BAD`, `LOG`, `FEDCORE_DEMO_ROWS` and `FEDCORE_DEMO_DIR`. Raises `DemoError`."""
         good, bad, log = (_file(environment, name) for name in ("GOOD", "BAD", "LOG"))
         if (good is None) != (bad is None):
             missing = "BAD" if bad is None else "GOOD"
@@ -45,7 +49,8 @@ class Settings:
         rows = _rows(environment.get("FEDCORE_DEMO_ROWS", ""))
         if rows is None and good is None:
             rows = ROWS
-        return cls(environment.get("ONCE", "") not in ("", "0"), good, bad, log, rows)
+        directory = Path(environment.get("FEDCORE_DEMO_DIR") or DIRECTORY).absolute()
+        return cls(environment.get("ONCE", "") not in ("", "0"), good, bad, log, rows, directory)
 
 
 def _file(environment: Mapping[str, str], name: str) -> Path | None:

@@ -20,18 +20,18 @@ from examples.demo.data import Offer, make_offers, unpacked
 from examples.demo.errors import DemoError
 from examples.demo.hosts import init_host, owner_toml, predict, start_host
 from examples.demo.organisations import Cast, Person, make_cast
-from examples.demo.processes import ROOT, Process, Processes, failed, program
-from examples.demo.settings import Settings
+from examples.demo.processes import Process, Processes, failed, program
+from examples.demo.settings import ROOT, Settings
 from fedcore.client import FedcoreError, Session
 
-WORK: Final = ROOT / "var" / "demo"
 START_SECONDS: Final = 180.0
 
 
 def tell(settings: Settings, console: Console, begun: float) -> None:
     """Run everything. Raises `DemoError`; leaves no process behind, whatever happens."""
-    with _work_directory(WORK), Processes(WORK) as processes:
-        cast = make_cast(WORK)
+    work = settings.directory
+    with _work_directory(work), Processes(work) as processes:
+        cast = make_cast(work)
         owners = cast.owners[0].directory, cast.owners[1].directory
         offers = make_offers(settings, owners)
         for owner, offer in zip(cast.owners, offers, strict=True):
@@ -42,7 +42,10 @@ def tell(settings: Settings, console: Console, begun: float) -> None:
         console.print(f"Checked: {check_separation(cast)}.")
         _own_loop(cast, reports[-1]["run"], processes, console)
         _predict(settings, cast, reports[-1]["run"], offers[0], processes, console)
-        _tell_addresses(cast, coordinator, time.monotonic() - begun, console)
+        _tell_addresses(cast, coordinator, console)
+        console.print(
+            f"[bold]Report:[/] {work / 'report.html'}   (after {time.monotonic() - begun:.0f} seconds)"
+        )
         if not settings.once:
             _stay(processes, console)
 
@@ -99,9 +102,9 @@ def _let_sam_work(
     if sam.popen.returncode:
         raise DemoError(
             "The scientist's runs did not finish.",
-            f"The error stands above; the logs are {WORK}/*/log/*.log.",
+            f"The error stands above; the logs are {processes.root}/*/log/*.log.",
         )
-    shutil.copy(university.directory / "report.html", WORK / "report.html")
+    shutil.copy(university.directory / "report.html", processes.root / "report.html")
     found: list[dict[str, Any]] = json.loads((university.directory / "reports.json").read_text())
     return found
 
@@ -162,9 +165,8 @@ def _predict(
         console.print(f"  {float(row['probability']):.4f}  {row['line'][:130]}", markup=False, soft_wrap=True)
 
 
-def _tell_addresses(cast: Cast, coordinator: Coordinator, seconds: float, console: Console) -> None:
-    console.print(f"\n[bold]Report:[/] {WORK / 'report.html'}   (after {seconds:.0f} seconds)")
-    console.print(f"[bold]Admin:[/]  {coordinator.url}/admin/")
+def _tell_addresses(cast: Cast, coordinator: Coordinator, console: Console) -> None:
+    console.print(f"\n[bold]Admin:[/]  {coordinator.url}/admin/")
     for username in ("clara", "olga", "sam"):
         person = cast.person(username)
         role = ", ".join(person.roles).replace("_", " ")

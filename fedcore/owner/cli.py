@@ -34,8 +34,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-out = Console(soft_wrap=True, highlight=False)
-errors = Console(stderr=True, soft_wrap=True, highlight=False)
+WIDTH = None if sys.stdout.isatty() else 400
+"""Where nobody looks at a terminal, a line is for a file or a program and is never broken."""
+out = Console(soft_wrap=True, highlight=False, width=WIDTH)
+errors = Console(stderr=True, soft_wrap=True, highlight=False, width=WIDTH)
 
 HomeOption = Annotated[
     Path, typer.Option("--home", envvar="FEDCORE_OWNER_HOME", help="The directory of this owner host.")

@@ -145,9 +145,7 @@ class DataFile(Section):
 class Dataset(Section):
     """A dataset that this host offers, and what may be done with it."""
 
-    title: Label = Field(
-        description="the title in the catalogue"
-    )
+    title: Label = Field(description="the title in the catalogue")
     description: Annotated[Prose, Field(max_length=4000)] = Field(
         default="", description="the text in the catalogue"
     )

@@ -173,6 +173,8 @@ class Datasets:
         return digest
 
     def _count_rows(self, dataset: OpenDataset) -> int:
+        if not total_bytes(dataset.files):
+            return 0
         shards = dataset.shards(self._policy.worker.shard_bytes)
         try:
             return sum(len(block) for shard in shards for block in dataset.reader.read(dataset.files, shard))

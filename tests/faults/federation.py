@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -127,8 +127,10 @@ class Federation:
     def make_hosts(self) -> None:
         """Make the directories and keys of all hosts, with their data, in their own processes."""
         self.cards = {host.name: init_host(host, self.processes) for host in self.cast.hosts}
-        settings = Settings(once=True, good=None, bad=None, log=None, rows=self.rows)
-        self.offers = make_offers(settings, (self.north.directory, self.south.directory))
+        settings = Settings.from_environment({"ONCE": "1", "FEDCORE_DEMO_ROWS": str(self.rows)})
+        offers = make_offers(settings, (self.north.directory, self.south.directory))
+        # Lines of another form are to be noticed here, not skipped.
+        self.offers = [replace(offer, reader_options={"labels": True}) for offer in offers]
 
     def write_policy(self, host: Organisation, change: Callable[[str], str] = str) -> None:
         """Write the host's owner.toml; `change` edits its text."""

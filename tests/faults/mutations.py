@@ -12,7 +12,7 @@ import json
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from fedcore.wire.keys import SigningKey
 from fedcore.wire.signing import Signed, SignedMessage, signed_bytes
@@ -244,7 +244,9 @@ def _field_missing(content: dict[str, Any], message: SignedMessage, chance: rand
 def _another_type(content: dict[str, Any], message: SignedMessage, chance: random.Random) -> None:
     name = chance.choice(required_fields(message))
     former = content[name]
-    others: list[Any] = [None, True, 3.5, "", {"a": 1}, [[]], -7, str(former), [former]]
+    others: list[Any] = [True, 3.5, "", {"a": 1}, [[]], -7, str(former), [former]]
+    if type(None) not in get_args(type(message).model_fields[name].annotation):
+        others.append(None)
     content[name] = chance.choice([other for other in others if type(other) is not type(former)])
 
 

@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import random
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,6 +76,13 @@ class Host:
             self.deliver(*(signed.encode().encode() for signed in some))
             self.cast.coordinator.wait_for([signed for signed in some if self.is_own(signed)])
 
+    def settle(self) -> None:
+        """Wait until the agent's threads have finished with every order that they were given."""
+        until = time.monotonic() + 30
+        while self.agent._in_hand and time.monotonic() < until:
+            time.sleep(0.01)
+        assert not self.agent._in_hand
+
     def is_own(self, signed: Signed) -> bool:
         return signed.open(Order).audience == self.owner.key
 
@@ -126,6 +134,7 @@ def test_over_four_thousand_mutated_orders_have_no_effect(host: Host) -> None:
             if not is_envelope(mutant):
                 with pytest.raises(WireError):
                     host.deliver(mutant.body)
+    host.settle()
     assert host.effects() == before
     assert host.delivered >= 4_200
     assert host.journalled() == host.delivered

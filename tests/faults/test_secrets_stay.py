@@ -72,7 +72,7 @@ def evidence(running: Running) -> Evidence:
     federation, secrets = running.federation, Secrets()
     diverging = federation.plan(
         training=federation.training().model_copy(
-            update={"optimiser": PluginChoice(name="sgd", options={"lr": 1e30}), "epochs": 3}
+            update={"optimiser": PluginChoice(name="sgd", options={"lr": 3e38}), "epochs": 3}
         )
     )
     with watched(federation) as seen, keys_of_runs(federation, secrets):
@@ -211,7 +211,7 @@ def watched(federation: Federation) -> Iterator[Seen]:
                 with suppress(OSError):
                     seen.arguments.add(Path(f"/proc/{pid}/cmdline").read_bytes())
                     seen.variables.add(Path(f"/proc/{pid}/environ").read_bytes())
-            time.sleep(0.01)
+            time.sleep(0.03)
 
     thread = threading.Thread(target=look, daemon=True)
     thread.start()
@@ -233,7 +233,7 @@ def keys_of_runs(federation: Federation, secrets: Secrets) -> Iterator[None]:
                 with suppress(OSError):
                     if path.stat().st_size == 32:
                         secrets.add_key(path)
-            time.sleep(0.005)
+            time.sleep(0.02)
 
     thread = threading.Thread(target=look, daemon=True)
     thread.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import stat
 from pathlib import Path
 
@@ -97,6 +98,17 @@ def test_a_signature_on_one_kind_of_message_is_worth_nothing_on_another() -> Non
     with pytest.raises(WireError) as caught:
         signed.open(Announcement)
     assert caught.value.code is RefusalCode.BAD_SIGNATURE
+
+
+def test_a_signature_has_one_spelling() -> None:
+    signed = some_report().signed_by(SigningKey.generate())
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    last = letters.index(signed.signature[85])
+    other = f"{signed.signature[:85]}{letters[last + 1]}=="
+    assert base64.b64decode(other) == base64.b64decode(signed.signature)
+    with pytest.raises(WireError) as caught:
+        Signed.from_bytes(signed.encode().replace(signed.signature, other).encode())
+    assert caught.value.code is RefusalCode.MALFORMED
 
 
 def test_another_signer_than_the_expected_one_is_refused() -> None:

@@ -13,6 +13,7 @@ from fedcore.coordinator.governance.decisions import DecisionError
 from fedcore.coordinator.governance.models import Person, PersonKey, Role
 from fedcore.coordinator.plugins import installed
 from fedcore.coordinator.runs.bell import ring
+from fedcore.coordinator.runs.checks_columns import check_columns
 from fedcore.coordinator.runs.checks_data import (
     Catalogue,
     check_datasets,
@@ -69,6 +70,7 @@ def submit(person: Person, signed: Signed) -> tuple[Run, bool]:
         *(check_organisations(spec, catalogue, person) if plugins.owners_hold_key else ()),
         *_check_privacy(spec),
         *plugins.problems,
+        *check_columns(plugins.pipeline, catalogue.datasets.values()),
         *_check_evidence(spec, plugins),
     ]
     if problems:
