@@ -134,7 +134,8 @@ def _own_loop(cast: Cast, run: str, processes: Processes, console: Console) -> N
     download = [program("fedcore"), "dataset", run, "--out", str(rows)]
     processes.run("fedcore dataset", university.name, download, university.environment(), log)
     script = [sys.executable, "examples/torch_dataset.py", str(rows)]
-    environment = university.environment(PYTHONPATH=str(ROOT))
+    # Threads gain nothing on layers this small, and lose much on a busy machine.
+    environment = university.environment(PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1")
     output = processes.run("examples/torch_dataset.py", university.name, script, environment, log)
     console.print(
         "\n[bold]fedcore dataset[/], and [bold]examples/torch_dataset.py[/], Sam's own training loop:"

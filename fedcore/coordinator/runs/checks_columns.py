@@ -14,11 +14,14 @@ from fedcore.wire.codes import RefusalCode
 
 def check_columns(pipeline: BuiltPipeline | None, datasets: Iterable[Dataset]) -> Problems:
     """The first step, tried on a table of each dataset's columns without any row: what it asks for must be there."""
-    for dataset in datasets if pipeline is not None else ():
+    if pipeline is None or pipeline.fitted[:1] == [0]:
+        return
+    first = pipeline.steps[0]
+    for dataset in datasets:
         if not dataset.columns:
             continue
         try:
-            pipeline.steps[0].apply(Records({name: Text.from_rows([]) for name in dataset.columns}))
+            first.apply(Records({name: Text.from_rows([]) for name in dataset.columns}))
         except InvalidOptions as error:
             for option, problem in error.problems.items():
                 detail = f"{dataset}: {error.plugin}, {option}: {problem}."
