@@ -45,7 +45,7 @@ run: $(STAMP) ## A coordinator on this machine: migrate; start broker and web an
 
 test: $(STAMP) ## All tests
 	$(call say,Tests)
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: check-static test ## Everything that CI runs
 

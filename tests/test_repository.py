@@ -197,7 +197,9 @@ def checks_something(function: ast.AST, checking: set[str]) -> bool:
     """Whether a function asserts, or calls something that does by its name or is one of `checking`."""
     called = {name for name, _ in calls_in(function)}
     named = any(word in name.lower() for name in called for word in SIGNS_OF_A_CHECK)
-    return named or bool(called & checking) or any(isinstance(node, ast.Assert) for node in ast.walk(function))
+    return (
+        named or bool(called & checking) or any(isinstance(node, ast.Assert) for node in ast.walk(function))
+    )
 
 
 def test_every_test_checks_something() -> None:
@@ -206,7 +208,9 @@ def test_every_test_checks_something() -> None:
         functions = functions_in(ast.parse(file.read_text()))
         checking = {function.name for function in functions if checks_something(function, set())}
         tests = [function for function in functions if function.name.startswith("test")]
-        idle += [f"{file}:{test.lineno} {test.name}" for test in tests if not checks_something(test, checking)]
+        idle += [
+            f"{file}:{test.lineno} {test.name}" for test in tests if not checks_something(test, checking)
+        ]
     assert idle == []
 
 
