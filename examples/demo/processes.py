@@ -127,11 +127,18 @@ class Processes:
             _signal(process, signal.SIGKILL)
             process.popen.wait()
         self.running.clear()
-        for found in processes_at_home_in(self.root):
-            with suppress(ProcessLookupError):
-                os.kill(found.pid, signal.SIGKILL)
+        self._kill_the_rest()
         for number, reaction in zip((signal.SIGINT, signal.SIGTERM), before, strict=True):
             signal.signal(number, reaction)
+
+    def _kill_the_rest(self) -> None:
+        """Kill what left its process group, and wait until it is gone."""
+        deadline = time.monotonic() + STOP_SECONDS
+        while time.monotonic() < deadline and (left := list(processes_at_home_in(self.root))):
+            for found in left:
+                with suppress(ProcessLookupError):
+                    os.kill(found.pid, signal.SIGKILL)
+            time.sleep(0.05)
 
 
 @dataclass(frozen=True)

@@ -90,8 +90,8 @@ def test_a_broker_that_loses_all_messages_costs_only_time(running: Running) -> N
 def test_an_owner_that_is_away_ends_the_run_at_its_deadline(running: Running) -> None:
     federation = running.federation
     with federation.held("fedcore-owner", [federation.north]):
-        run = running.submit(running.pooled, seconds=5)
-        ended = federation.finish(run, 30)
+        run = running.submit(running.pooled, seconds=45)
+        ended = federation.finish(run, 150)
     assert (ended["state"], ended["code"]) == ("expired", "owner_away")
     assert ended["culprit"]["host_name"] == federation.north.name
     assert ended["culprit"]["dataset"] == DATASET
