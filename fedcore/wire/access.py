@@ -1,4 +1,4 @@
-"""Access requests, signed by the scientist, and the grants that owners answer with.
+"""Access requests, signed by the scientist, the grants that owners answer with, and what hosts make of these.
 
 The digest of the signed request identifies the grant. A grant can only narrow a request: an owner host
 takes the smaller of both limits, so a coordinator that widens a grant gains nothing.
@@ -6,13 +6,14 @@ takes the smaller of both limits, so a coordinator that widens a grant gains not
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field
 
-from fedcore.wire.encoding import Label, Message, Name, Prose, Seconds
+from fedcore.wire.encoding import Digest, Label, Message, Name, Prose, Seconds
 from fedcore.wire.signing import WIRE_VERSION, Signed, SignedMessage, WireVersion
-from fedcore.wire.spec import DatasetVersion, Nonce, Pipeline, Privacy, Protocol
+from fedcore.wire.spec import DatasetVersion, MicroEpsilon, Nonce, Pipeline, Privacy, Protocol
 
 Releases = Annotated[int, Field(ge=1, le=1_000_000)]
 
@@ -44,9 +45,56 @@ class AccessRequest(SignedMessage):
 
 
 class Grant(Message):
-    """An owner's answer to a request, as the coordinator recorded it. Limits are at most the request's."""
+    """An owner's answer to a request, as the coordinator recorded it. Limits are at most the request's.
+
+    Every limit is required: a grant that leaves one out is malformed, never unlimited.
+    """
 
     request: Signed
+    protocols: Annotated[tuple[Protocol, ...], Field(min_length=1)]
+    backends: Annotated[tuple[Name, ...], Field(min_length=1, max_length=16)]
+    models: Annotated[tuple[Name, ...], Field(min_length=1, max_length=16)]
+    epsilon_micro: MicroEpsilon
     releases: Releases
+    minimum_owners: Annotated[int, Field(ge=1, le=64)]
     expires_at: Seconds
     download: bool
+
+    @classmethod
+    def of(cls, request: Signed, **narrower: Any) -> Self:
+        """The grant of all that the signed request asks for, but for the limits in `narrower`. Raises `WireError`."""
+        asked = request.open(AccessRequest)
+        limits = {
+            "protocols": asked.protocols,
+            "backends": asked.backends,
+            "models": asked.models,
+            "epsilon_micro": asked.privacy.epsilon_micro,
+            "releases": asked.releases,
+            "minimum_owners": asked.minimum_owners,
+            "expires_at": asked.expires_at,
+            "download": asked.download,
+        }
+        return cls(request=request, **(limits | narrower))
+
+
+class Standing(StrEnum):
+    """How a grant stands at the owner's host, which has the last word."""
+
+    IN_FORCE = "in_force"
+    WAITING = "waiting"
+    REFUSED = "refused"
+    REVOKED = "revoked"
+
+
+class GrantStanding(SignedMessage):
+    """What an owner's host says of one grant, by the digest of its request. Signed by the host.
+
+    `waiting`: a person must confirm it on the host, because it goes beyond the policy's ceilings.
+    """
+
+    KIND: ClassVar[str] = "grant-standing"
+
+    version: WireVersion = WIRE_VERSION
+    request: Digest
+    standing: Standing
+    decided_at: Seconds

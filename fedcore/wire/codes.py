@@ -37,9 +37,12 @@ class RefusalCode(StrEnum):
     NOT_GRANTED = "not_granted"
     GRANT_EXPIRED = "grant_expired"
     GRANT_REVOKED = "grant_revoked"
+    GRANT_NOT_CONFIRMED = "grant_not_confirmed"
     RELEASES_SPENT = "releases_spent"
     DOWNLOAD_NOT_ALLOWED = "download_not_allowed"
     EPSILON_NOT_ALLOWED = "epsilon_not_allowed"
+    BUDGET_SPENT = "budget_spent"
+    LEDGER_HELD = "ledger_held"
     TOO_FEW_OWNERS = "too_few_owners"
     TOO_FEW_ROWS = "too_few_rows"
     UNKNOWN_PEER = "unknown_peer"
@@ -52,6 +55,7 @@ class RefusalCode(StrEnum):
     STATE_MISMATCH = "state_mismatch"
     ARTEFACT_INVALID = "artefact_invalid"
     NOT_FINITE = "not_finite"
+    PLUGIN_CONFINED = "plugin_confined"
     RELEASE_REFUSED = "release_refused"
     RESOURCE_LIMIT = "resource_limit"
     WORKER_LOST = "worker_lost"
@@ -96,11 +100,17 @@ EXPLANATIONS: dict[RefusalCode, str] = {
     RefusalCode.NOT_GRANTED: "There is no grant that covers this run. Request access to the dataset.",
     RefusalCode.GRANT_EXPIRED: "The grant is past its expiry. Request access again.",
     RefusalCode.GRANT_REVOKED: "The owner has revoked the grant. Read the reason beside the request, and ask again.",
+    RefusalCode.GRANT_NOT_CONFIRMED: "The grant goes beyond what takes effect at once at the owner's host, and a person "
+    "there has not confirmed it. Ask the owner, who sees it with `fedcore-owner grants list`.",
     RefusalCode.RELEASES_SPENT: "All releases of the grant are used. Request access for more.",
     RefusalCode.DOWNLOAD_NOT_ALLOWED: "The grant allows a download that the owner's policy or the request does not. "
     "Ask for a grant without it.",
     RefusalCode.EPSILON_NOT_ALLOWED: "The grant has a privacy limit that this run cannot keep. Use a protocol that "
     "can, or ask for a grant without it.",
+    RefusalCode.BUDGET_SPENT: "The privacy budget of the grant or of the dataset does not cover this run. Ask for "
+    "less epsilon, or ask the owner for a larger budget.",
+    RefusalCode.LEDGER_HELD: "The owner's privacy ledger is older than what other hosts remember of it, so it spends "
+    "nothing until a person at the owner decides. Ask the owner, who sees why with `fedcore-owner ledger`.",
     RefusalCode.TOO_FEW_OWNERS: "Fewer owners take part than the run, the grant or a policy requires. Add datasets "
     "of other owners.",
     RefusalCode.TOO_FEW_ROWS: "Fewer rows stand behind the output than the owner's policy requires. Add datasets, "
@@ -124,6 +134,8 @@ EXPLANATIONS: dict[RefusalCode, str] = {
     RefusalCode.ARTEFACT_INVALID: "An artefact does not have the digest, seal or form that it should have. Submit "
     "the run again; if it repeats, compare the versions of both sides.",
     RefusalCode.NOT_FINITE: "A value is NaN or infinite. Lower the learning rate, or look at the data.",
+    RefusalCode.PLUGIN_CONFINED: "A third-party plugin tried something that its process may not do, or the host "
+    "cannot confine it. Ask the owner, whose log names the plugin.",
     RefusalCode.RELEASE_REFUSED: "A check that the owner has added refused to let the result leave. Ask the owner "
     "what it checks.",
     RefusalCode.RESOURCE_LIMIT: "The work exceeded the host's memory or time limit. Use fewer columns, or ask the "

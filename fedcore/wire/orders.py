@@ -64,7 +64,8 @@ class Order(SignedMessage):
 
     `evidence` holds signed reports of the preceding phase; `artefacts` names bytes that come from the
     coordinator itself (a pooled model). `keep` belongs to `close`: whether the run's key stays, for
-    predictions with the finished model, or is destroyed.
+    predictions with the finished model, or is destroyed; `deleted` belongs to it too: the digests of this host's
+    artefacts that the coordinator has deleted, so that the signed order is the host's receipt.
     """
 
     KIND: ClassVar[str] = "order"
@@ -82,6 +83,7 @@ class Order(SignedMessage):
     evidence: Annotated[tuple[Signed, ...], Field(max_length=128)] = ()
     artefacts: Annotated[tuple[ArtefactRef, ...], Field(max_length=10_000)] = ()
     keep: bool = False
+    deleted: Annotated[tuple[Digest, ...], Field(max_length=10_000)] = ()
     issued_at: Seconds
     expires_at: Seconds
 

@@ -81,10 +81,14 @@ class Training(Message):
     precision: Literal["float32", "float64"] = "float32"
 
 
+MicroEpsilon = Annotated[int, Field(gt=0, le=10**12)] | Literal["none"]
+"""An epsilon in millionths, or `none`: no promise."""
+
+
 class Privacy(Message):
     """The privacy limit that the run asks for: `none`, or epsilon in millionths with its delta."""
 
-    epsilon_micro: Annotated[int, Field(gt=0, le=10**12)] | Literal["none"] = "none"
+    epsilon_micro: MicroEpsilon = "none"
     delta: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 

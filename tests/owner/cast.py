@@ -212,7 +212,7 @@ seconds = {settings.get("seconds", "120")}
             **more,
         )
         grants = {
-            host: Grant(request=request, releases=5, expires_at=now + 3600, download=False)
+            host: Grant.of(request, releases=5, expires_at=now + 3600, download=False)
             for host, request in requests.items()
         }
         return Plan(self, spec.signed_by(self.sam), spec, grants)

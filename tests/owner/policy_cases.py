@@ -181,8 +181,8 @@ class Case:
             | self.spec
         )
         signed_spec = spec.signed_by(self.scientist)
-        grant = Grant(
-            **{"request": signed_request, "releases": 10, "expires_at": LATER, "download": True} | self.grant
+        grant = Grant.of(
+            signed_request, **({"releases": 10, "expires_at": LATER, "download": True} | self.grant)
         )
         run = self.run or signed_spec.digest
         audience = (self.addressed_to or self.host).public

@@ -133,8 +133,8 @@ class Grant(models.Model):
     @property
     def as_message(self) -> wire.Grant:
         """The grant as an order carries it to the owner's host."""
-        return wire.Grant(
-            request=self.request.signed,
+        return wire.Grant.of(
+            self.request.signed,
             releases=self.releases,
             expires_at=int(self.expires_at.timestamp()),
             download=self.download,
