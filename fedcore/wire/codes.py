@@ -100,8 +100,8 @@ EXPLANATIONS: dict[RefusalCode, str] = {
     RefusalCode.NOT_GRANTED: "There is no grant that covers this run. Request access to the dataset.",
     RefusalCode.GRANT_EXPIRED: "The grant is past its expiry. Request access again.",
     RefusalCode.GRANT_REVOKED: "The owner has revoked the grant. Read the reason beside the request, and ask again.",
-    RefusalCode.GRANT_NOT_CONFIRMED: "The grant goes beyond what takes effect at once at the owner's host, and a person "
-    "there has not confirmed it. Ask the owner, who sees it with `fedcore-owner grants list`.",
+    RefusalCode.GRANT_NOT_CONFIRMED: "The grant goes beyond what takes effect at once at the owner's host, and a "
+    "person there has not confirmed it. Ask the owner, who sees it with `fedcore-owner grants list`.",
     RefusalCode.RELEASES_SPENT: "All releases of the grant are used. Request access for more.",
     RefusalCode.DOWNLOAD_NOT_ALLOWED: "The grant allows a download that the owner's policy or the request does not. "
     "Ask for a grant without it.",
