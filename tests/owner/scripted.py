@@ -194,7 +194,7 @@ class Site:
                 if self.command != "HEAD":
                     self.wfile.write(content)
 
-            do_GET = do_HEAD = do_POST = do_PATCH = _do
+            do_GET = do_HEAD = do_POST = do_PATCH = do_PUT = _do
 
             def log_message(self, *_: object) -> None:
                 """Quiet."""
