@@ -14,8 +14,8 @@ from fedcore.coordinator.governance import announcements
 from fedcore.coordinator.governance.models import Dataset, DatasetVersion, MockSample
 from fedcore.wire.catalogue import MAXIMUM_MOCK_BYTES, ColumnKind, MockRef, Sensitivity
 from fedcore.wire.catalogue import MockSample as Sample
-from fedcore.wire.reports import Announcement, DatasetOffer
 from fedcore.wire.keys import SigningKey
+from fedcore.wire.reports import Announcement, DatasetOffer
 from fedcore.wire.requests import sign_request
 from fedcore.wire.signing import Signed, signed_bytes
 

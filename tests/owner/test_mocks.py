@@ -37,10 +37,11 @@ files = [{{path = "{name}.txt", label = "attack"}}]
 releases = 5
 retention = 2027-12-31
 """
+COMMON = f'10.1.1.1 - {CANARY} [05/Jan/2026:08:00:03 +0000] "GET /{CANARY} HTTP/1.1" 200 5'
 LINES = {
     "labelled_lines": f"/{CANARY}/x?id={CANARY}",
-    "apache_combined": f'10.1.1.1 - {CANARY} [05/Jan/2026:08:00:03 +0000] "GET /{CANARY} HTTP/1.1" 200 5 "-" "{CANARY}"',
-    "apache_common": f'10.1.1.1 - {CANARY} [05/Jan/2026:08:00:03 +0000] "GET /{CANARY} HTTP/1.1" 200 5',
+    "apache_combined": f'{COMMON} "-" "{CANARY}"',
+    "apache_common": COMMON,
 }
 Offering = Callable[..., "Offered"]
 
@@ -127,7 +128,11 @@ def test_the_owner_may_want_no_mock_sample(offering: Offering) -> None:
     assert offered.offer.mock is None
 
 
-OWN = '[datasets.logs.catalogue]\nmock = "file"\nmock_files = [{path = "a.txt", label = "benign"}, {path = "b.txt", label = "attack"}]'
+OWN = """
+[datasets.logs.catalogue]
+mock = "file"
+mock_files = [{path = "a.txt", label = "benign"}, {path = "b.txt", label = "attack"}]
+"""
 
 
 def test_the_owner_may_name_files_that_are_published_whole(offering: Offering) -> None:

@@ -7,7 +7,7 @@ a process of its own (`fedcore.coordinator.governance.trying`); the row keeps wh
 from __future__ import annotations
 
 import secrets
-from typing import ClassVar
+from typing import Any, ClassVar, Final
 
 from django.db import models
 from django.utils import timezone
@@ -17,7 +17,7 @@ from fedcore.coordinator.governance import rules
 from fedcore.coordinator.governance.access import AccessRequest
 from fedcore.coordinator.governance.people import Person
 
-ID_LENGTH = 32
+ID_LENGTH: Final = 32
 
 
 class DryRunState(models.TextChoices):
@@ -78,3 +78,18 @@ class DryRun(models.Model):
     def passes(self) -> bool:
         """Whether everything was tried, and all of it passed."""
         return self.is_over and bool(self.trials) and all(trial["passes"] for trial in self.trials)
+
+    @property
+    def shown_trials(self) -> list[dict[str, Any]]:
+        """The trials for people: pipelines counted from 1, bytes for each row, seconds in all."""
+        return [_shown(trial) for trial in self.trials]
+
+
+def _shown(trial: dict[str, Any]) -> dict[str, Any]:
+    rows = max(trial["rows"], 1)
+    return trial | {
+        "pipeline": trial["pipeline"] + 1,
+        "feature_bytes_a_row": round(trial["feature_bytes"] / rows),
+        "plaintext_bytes_a_row": round(trial["plaintext_bytes"] / rows),
+        "total_seconds": sum(trial["seconds"].values()),
+    }

@@ -132,7 +132,7 @@ def _trained(
     classes: int,
     seconds: dict[str, float],
 ) -> dict[str, Any]:
-    model: ModelType[Any] = registry.of_type(ModelType, choice.name)(choice.options)
+    model: ModelType[Any] = registry.of_type(ModelType, choice.name)(choice.options)  # type: ignore[type-abstract]
     kind = KIND_OF[type(rows.features)]
     if kind not in model.takes:
         kinds = " or ".join(sorted(model.takes))
@@ -149,7 +149,8 @@ def _trained(
 
 
 def _words(error: Exception) -> str:
-    if isinstance(error, MemoryError):
+    # torch has no class of its own for memory that runs out on the CPU.
+    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
         return "It takes more memory than a dry run may use. Use fewer columns, or a smaller model."
     text = str(error) if isinstance(error, _TOLD) else f"{type(error).__name__}: {error}"
     return text[:LONGEST_PROBLEM]

@@ -2,107 +2,176 @@
 
 import django.db.models.deletion
 import django.utils.timezone
-import fedcore.coordinator.governance.dry_runs
 from django.conf import settings
 from django.db import migrations, models
 
+import fedcore.coordinator.governance.dry_runs
+
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('governance', '0001_initial'),
+        ("governance", "0001_initial"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='MockSample',
+            name="MockSample",
             fields=[
-                ('digest', models.CharField(max_length=64, primary_key=True, serialize=False, verbose_name='digest')),
-                ('content', models.BinaryField(verbose_name='content')),
-                ('received_at', models.DateTimeField(default=django.utils.timezone.now, verbose_name='received')),
+                (
+                    "digest",
+                    models.CharField(max_length=64, primary_key=True, serialize=False, verbose_name="digest"),
+                ),
+                ("content", models.BinaryField(verbose_name="content")),
+                (
+                    "received_at",
+                    models.DateTimeField(default=django.utils.timezone.now, verbose_name="received"),
+                ),
             ],
             options={
-                'verbose_name': 'mock sample',
-                'verbose_name_plural': 'mock samples',
+                "verbose_name": "mock sample",
+                "verbose_name_plural": "mock samples",
             },
         ),
         migrations.AddField(
-            model_name='dataset',
-            name='column_kinds',
-            field=models.JSONField(blank=True, default=dict, verbose_name='kinds of columns'),
+            model_name="dataset",
+            name="column_kinds",
+            field=models.JSONField(blank=True, default=dict, verbose_name="kinds of columns"),
         ),
         migrations.AddField(
-            model_name='dataset',
-            name='column_notes',
-            field=models.JSONField(blank=True, default=dict, verbose_name='notes on columns'),
+            model_name="dataset",
+            name="column_notes",
+            field=models.JSONField(blank=True, default=dict, verbose_name="notes on columns"),
         ),
         migrations.AddField(
-            model_name='dataset',
-            name='contact',
-            field=models.CharField(blank=True, max_length=200, verbose_name='contact'),
+            model_name="dataset",
+            name="contact",
+            field=models.CharField(blank=True, max_length=200, verbose_name="contact"),
         ),
         migrations.AddField(
-            model_name='dataset',
-            name='licence',
-            field=models.CharField(blank=True, max_length=200, verbose_name='licence'),
+            model_name="dataset",
+            name="licence",
+            field=models.CharField(blank=True, max_length=200, verbose_name="licence"),
         ),
         migrations.AddField(
-            model_name='dataset',
-            name='price',
-            field=models.CharField(blank=True, max_length=200, verbose_name='value or price'),
+            model_name="dataset",
+            name="price",
+            field=models.CharField(blank=True, max_length=200, verbose_name="value or price"),
         ),
         migrations.AddField(
-            model_name='dataset',
-            name='retention',
-            field=models.DateField(null=True, verbose_name='may be used until'),
+            model_name="dataset",
+            name="retention",
+            field=models.DateField(null=True, verbose_name="may be used until"),
         ),
         migrations.AddField(
-            model_name='dataset',
-            name='sensitivity',
-            field=models.CharField(choices=[('public', 'public'), ('internal', 'internal'), ('confidential', 'confidential'), ('special', 'special category')], db_index=True, default='confidential', max_length=12, verbose_name='sensitivity'),
+            model_name="dataset",
+            name="sensitivity",
+            field=models.CharField(
+                choices=[
+                    ("public", "public"),
+                    ("internal", "internal"),
+                    ("confidential", "confidential"),
+                    ("special", "special category"),
+                ],
+                db_index=True,
+                default="confidential",
+                max_length=12,
+                verbose_name="sensitivity",
+            ),
         ),
         migrations.AddField(
-            model_name='dataset',
-            name='terms',
-            field=models.TextField(blank=True, verbose_name='terms of use'),
+            model_name="dataset",
+            name="terms",
+            field=models.TextField(blank=True, verbose_name="terms of use"),
         ),
         migrations.CreateModel(
-            name='DryRun',
+            name="DryRun",
             fields=[
-                ('id', models.CharField(default=fedcore.coordinator.governance.dry_runs.new_id, max_length=32, primary_key=True, serialize=False, verbose_name='id')),
-                ('subject', models.JSONField(verbose_name='what is tried')),
-                ('state', models.CharField(choices=[('waiting', 'waiting'), ('running', 'running'), ('done', 'done')], db_index=True, default='waiting', max_length=8, verbose_name='state')),
-                ('attempts', models.IntegerField(default=0, verbose_name='attempts')),
-                ('trials', models.JSONField(default=list, verbose_name='trials')),
-                ('remark', models.TextField(blank=True, verbose_name='remark')),
-                ('asked_at', models.DateTimeField(default=django.utils.timezone.now, verbose_name='asked')),
-                ('started_at', models.DateTimeField(null=True, verbose_name='started')),
-                ('finished_at', models.DateTimeField(null=True, verbose_name='finished')),
-                ('asked_by', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='dry_runs', to=settings.AUTH_USER_MODEL, verbose_name='asked by')),
-                ('request', models.OneToOneField(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='dry_run', to='governance.accessrequest', verbose_name='access request')),
+                (
+                    "id",
+                    models.CharField(
+                        default=fedcore.coordinator.governance.dry_runs.new_id,
+                        max_length=32,
+                        primary_key=True,
+                        serialize=False,
+                        verbose_name="id",
+                    ),
+                ),
+                ("subject", models.JSONField(verbose_name="what is tried")),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[("waiting", "waiting"), ("running", "running"), ("done", "done")],
+                        db_index=True,
+                        default="waiting",
+                        max_length=8,
+                        verbose_name="state",
+                    ),
+                ),
+                ("attempts", models.IntegerField(default=0, verbose_name="attempts")),
+                ("trials", models.JSONField(default=list, verbose_name="trials")),
+                ("remark", models.TextField(blank=True, verbose_name="remark")),
+                ("asked_at", models.DateTimeField(default=django.utils.timezone.now, verbose_name="asked")),
+                ("started_at", models.DateTimeField(null=True, verbose_name="started")),
+                ("finished_at", models.DateTimeField(null=True, verbose_name="finished")),
+                (
+                    "asked_by",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="dry_runs",
+                        to=settings.AUTH_USER_MODEL,
+                        verbose_name="asked by",
+                    ),
+                ),
+                (
+                    "request",
+                    models.OneToOneField(
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="dry_run",
+                        to="governance.accessrequest",
+                        verbose_name="access request",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'dry run',
-                'verbose_name_plural': 'dry runs',
-                'ordering': ('-asked_at', 'id'),
+                "verbose_name": "dry run",
+                "verbose_name_plural": "dry runs",
+                "ordering": ("-asked_at", "id"),
             },
         ),
         migrations.CreateModel(
-            name='DatasetVersion',
+            name="DatasetVersion",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('digest', models.CharField(max_length=64, verbose_name='version')),
-                ('rows', models.BigIntegerField(verbose_name='rows (rounded)')),
-                ('mock_digest', models.CharField(blank=True, max_length=64, verbose_name='mock sample')),
-                ('first_announced', models.DateTimeField(verbose_name='first announced')),
-                ('last_announced', models.DateTimeField(verbose_name='last announced')),
-                ('dataset', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='versions', to='governance.dataset', verbose_name='dataset')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("digest", models.CharField(max_length=64, verbose_name="version")),
+                ("rows", models.BigIntegerField(verbose_name="rows (rounded)")),
+                ("mock_digest", models.CharField(blank=True, max_length=64, verbose_name="mock sample")),
+                ("first_announced", models.DateTimeField(verbose_name="first announced")),
+                ("last_announced", models.DateTimeField(verbose_name="last announced")),
+                (
+                    "dataset",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="versions",
+                        to="governance.dataset",
+                        verbose_name="dataset",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'dataset version',
-                'verbose_name_plural': 'dataset versions',
-                'ordering': ('-last_announced', '-pk'),
-                'constraints': [models.UniqueConstraint(fields=('dataset', 'digest'), name='governance_one_row_per_version')],
+                "verbose_name": "dataset version",
+                "verbose_name_plural": "dataset versions",
+                "ordering": ("-last_announced", "-pk"),
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("dataset", "digest"), name="governance_one_row_per_version"
+                    )
+                ],
             },
         ),
     ]
