@@ -8,7 +8,7 @@ import pytest
 
 from fedcore.client import Session
 
-from .conftest import BOTH, URL, VERSION, FakeCoordinator, refusal
+from .conftest import BOTH, PLAN, URL, VERSION, FakeCoordinator, refusal
 
 
 def test_login_shows_the_fingerprint_of_the_key(fedcore: Any) -> None:
