@@ -56,6 +56,10 @@ class Version:
     requests: int
     grants: int
 
+    @property
+    def rows(self) -> str:
+        return f"{self.version.rows:,}"
+
 
 @dataclass(frozen=True)
 class ShownMock:
@@ -75,6 +79,10 @@ class ShownDataset:
     columns: list[Column]
     versions: list[Version]
     mock: ShownMock | None
+
+    @property
+    def rows(self) -> str:
+        return f"{self.dataset.rows:,}"
 
 
 def show(dataset: Dataset, person: Person) -> ShownDataset:

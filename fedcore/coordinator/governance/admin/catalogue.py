@@ -94,8 +94,7 @@ class OwnerHostAdmin(GovernedAdmin):
 @admin.register(Dataset)
 class DatasetAdmin(GovernedAdmin):
     list_display = (
-        *("title", "name", "host", "organisation", "shown_sensitivity", "shown_rows", "classes_in_words"),
-        *("has_mock", "offered"),
+        *("title", "path", "organisation", "shown_sensitivity", "shown_rows", "has_mock", "offered"),
     )
     list_filter = ("host__organisation", "sensitivity", "reader", "is_offered")
     list_select_related = ("host__organisation",)
@@ -121,14 +120,14 @@ class DatasetAdmin(GovernedAdmin):
     def organisation(self, dataset: Dataset) -> str:
         return str(dataset.organisation)
 
+    @admin.display(description=_("name"), ordering="name")
+    def path(self, dataset: Dataset) -> str:
+        return code(str(dataset))
+
     @admin.display(description=_("sensitivity"), ordering="sensitivity")
     def shown_sensitivity(self, dataset: Dataset) -> str:
         colour = SENSITIVITY_COLOURS[Sensitivity(dataset.sensitivity)]
         return badge(dataset.get_sensitivity_display(), colour)
-
-    @admin.display(description=_("classes"))
-    def classes_in_words(self, dataset: Dataset) -> str:
-        return ", ".join(dataset.classes) or "-"
 
     @admin.display(description=_("rows (rounded)"), ordering="rows")
     def shown_rows(self, dataset: Dataset) -> str:
