@@ -137,9 +137,7 @@ def _own_loop(cast: Cast, run: str, processes: Processes, console: Console) -> N
     # Threads gain nothing on layers this small, and lose much on a busy machine.
     environment = university.environment(PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1")
     output = processes.run("examples/torch_dataset.py", university.name, script, environment, log)
-    console.print(
-        "\n[bold]fedcore rows[/], and [bold]examples/torch_dataset.py[/], Sam's own training loop:"
-    )
+    console.print("\n[bold]fedcore rows[/], and [bold]examples/torch_dataset.py[/], Sam's own training loop:")
     console.print(f"  {output.splitlines()[-1]}", markup=False)
 
 
