@@ -33,6 +33,8 @@ FEDCORE_ORDER_UPLOAD_BYTES: int = env.int("FEDCORE_ORDER_UPLOAD_BYTES", default=
 FEDCORE_LEASE_SECONDS: float = env.float("FEDCORE_LEASE_SECONDS", default=15.0)
 FEDCORE_POLL_SECONDS: float = env.float("FEDCORE_POLL_SECONDS", default=0.05)
 FEDCORE_TORCH_THREADS: int = env.int("FEDCORE_TORCH_THREADS", default=1)
+FEDCORE_DRY_RUN_SECONDS: int = env.int("FEDCORE_DRY_RUN_SECONDS", default=60)
+FEDCORE_DRY_RUN_MEMORY_MB: int = env.int("FEDCORE_DRY_RUN_MEMORY_MB", default=2048)
 
 # --- safety ----------------------------------------------------------------------------------------------
 FEDCORE_PRODUCTION: bool = env.bool("FEDCORE_PRODUCTION", default=False)
@@ -162,6 +164,11 @@ CELERY_BEAT_SCHEDULE = {
     # What a lost message, a killed worker or a wiped broker left behind is found again.
     "sweep": {"task": "fedcore.runs.sweep", "schedule": 2.0, "options": {"expires": 2.0}},
     "tidy": {"task": "fedcore.runs.tidy", "schedule": 3600.0},
+    "dry-runs": {
+        "task": "fedcore.governance.sweep_dry_runs",
+        "schedule": 10.0,
+        "options": {"expires": 10.0},
+    },
 }
 CELERY_TIMEZONE = "UTC"
 

@@ -52,11 +52,16 @@ def test_every_page_is_in_the_navigation() -> None:
 
 def test_the_policy_in_the_guide_for_owners_is_a_valid_policy() -> None:
     card = str(HostCard(SigningKey.generate().public, SealingKey.generate().public))
-    text = next(text for text in snippets(ROOT / "docs" / "owners.md", "toml") if "[coordinator]" in text)
+    text = "\n".join(
+        text
+        for text in snippets(ROOT / "docs" / "owners.md", "toml")
+        if "[coordinator]" in text or ".catalogue]" in text
+    )
     for placeholder in ("uE2…", "Zk9…"):
         text = text.replace(placeholder, SigningKey.generate().public)
     policy = parse_config(text.replace("fedcore-host:…:…", card))
     assert policy.datasets["access-2026"].minimum_owners == 2
+    assert policy.datasets["access-2026"].catalogue.sensitivity == "confidential"
 
 
 def test_the_plan_in_the_guide_for_scientists_is_a_valid_plan() -> None:

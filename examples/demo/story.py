@@ -131,15 +131,13 @@ def _own_loop(cast: Cast, run: str, processes: Processes, console: Console) -> N
     """Sam downloads the pseudonymised rows, as the grants allow, and trains on them with a loop of Sam's own."""
     university = cast.university
     rows, log = university.directory / "rows.safetensors", university.log / "commands.log"
-    download = [program("fedcore"), "dataset", run, "--out", str(rows)]
-    processes.run("fedcore dataset", university.name, download, university.environment(), log)
+    download = [program("fedcore"), "rows", run, "--out", str(rows)]
+    processes.run("fedcore rows", university.name, download, university.environment(), log)
     script = [sys.executable, "examples/torch_dataset.py", str(rows)]
     # Threads gain nothing on layers this small, and lose much on a busy machine.
     environment = university.environment(PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1")
     output = processes.run("examples/torch_dataset.py", university.name, script, environment, log)
-    console.print(
-        "\n[bold]fedcore dataset[/], and [bold]examples/torch_dataset.py[/], Sam's own training loop:"
-    )
+    console.print("\n[bold]fedcore rows[/], and [bold]examples/torch_dataset.py[/], Sam's own training loop:")
     console.print(f"  {output.splitlines()[-1]}", markup=False)
 
 

@@ -9,6 +9,7 @@ HTTP only: this package imports neither Django nor torch (the torch dataset impo
     datasets = session.datasets()
 """
 
+from fedcore.client.catalogue import Dataset, Mock, Version
 from fedcore.client.comparison import Comparison
 from fedcore.client.errors import (
     FedcoreError,
@@ -18,17 +19,19 @@ from fedcore.client.errors import (
     Unreachable,
 )
 from fedcore.client.runs import RunPlan
-from fedcore.client.session import Dataset, Host, Session
+from fedcore.client.session import Host, Session
 
 __all__ = [
     "Comparison",
     "Dataset",
     "FedcoreError",
     "Host",
+    "Mock",
     "NotLoggedIn",
     "Refused",
     "RunFailed",
     "RunPlan",
     "Session",
     "Unreachable",
+    "Version",
 ]

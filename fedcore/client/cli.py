@@ -6,19 +6,22 @@ import json
 import os
 import tomllib
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from fedcore.client.catalogue import Dataset
+from fedcore.client.catalogue_tables import show_dataset, show_dry_run, table_of_datasets
 from fedcore.client.comparison import Comparison
 from fedcore.client.errors import FedcoreError
 from fedcore.client.progress import follow as follow_run
 from fedcore.client.runs import RunPlan
-from fedcore.client.session import HOME_VARIABLE, Dataset, Session
+from fedcore.client.session import HOME_VARIABLE, Session
 from fedcore.wire.keys import fingerprint
 
 app = typer.Typer(
@@ -31,16 +34,21 @@ PlanFile = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A r
 RunId = Annotated[str, typer.Argument(help="A run's id, or its first characters.")]
 
 
-def command(function: Callable[..., None]) -> Callable[..., None]:
-    """Register a command whose errors are one line for a person, and exit status 1."""
+def command(given: str | Callable[..., None]) -> Callable[..., Any]:
+    """Register a command whose errors are one line for a person, and exit status 1; a name may be given."""
+    if isinstance(given, str):
+        return partial(_registered, given)
+    return _registered(None, given)
 
-    @app.command()
+
+def _registered(name: str | None, function: Callable[..., None]) -> Callable[..., None]:
+    @app.command(name)
     @wraps(function)
     def run(*arguments: Any, **options: Any) -> None:
         try:
             function(*arguments, **options)
         except (FedcoreError, ValueError, OSError) as error:
-            errors.print(f"[bold red]Error:[/] {error}", highlight=False)
+            errors.print(f"[bold red]Error:[/] {escape(str(error))}", highlight=False)
             raise typer.Exit(1) from None
 
     return run
@@ -80,13 +88,58 @@ def keys() -> None:
 
 
 @command
-def datasets(search: Annotated[str | None, typer.Argument(help="Words to look for.")] = None) -> None:
+def datasets(
+    search: Annotated[
+        str | None, typer.Option(help="Words, all of which stand in what the owner tells.")
+    ] = None,
+    organisation: Annotated[str | None, typer.Option(help="Whose data it is.")] = None,
+    sensitivity: Annotated[
+        str | None, typer.Option(help="public, internal, confidential or special.")
+    ] = None,
+    class_name: Annotated[str | None, typer.Option("--class", help="A class that the rows have.")] = None,
+    reader: Annotated[str | None, typer.Option(help="How the files are read.")] = None,
+    column: Annotated[list[str] | None, typer.Option(help="A column; may be given again.")] = None,
+    min_rows: Annotated[int | None, typer.Option(help="At least so many rows.")] = None,
+    ordering: Annotated[str | None, typer.Option(help="name, title, rows or newest.")] = None,
+) -> None:
     """List the datasets that owners offer."""
-    table = Table("owner host", "dataset", "title", "rows", "reader", "version", title="Datasets")
-    for item in _session().datasets(search):
-        rows = f"about {item.rows:,}"
-        table.add_row(item.host_name, item.name, item.title, rows, item.reader, item.version[:12])
-    console.print(table)
+    wanted = {"organisation": organisation, "sensitivity": sensitivity, "class_name": class_name}
+    more = {"reader": reader, "columns": column, "minimum_rows": min_rows, "ordering": ordering}
+    console.print(table_of_datasets(_session().datasets(search, **wanted, **more)))
+
+
+@command
+def dataset(name: Annotated[str, typer.Argument(help="HOST/NAME.")]) -> None:
+    """Show what the owner tells of a dataset: terms, columns, versions."""
+    session = _session()
+    (found,) = _datasets(session, [name])
+    show_dataset(found, session.versions(found), console)
+
+
+@command
+def mock(
+    name: Annotated[str, typer.Argument(help="HOST/NAME.")],
+    out: Annotated[Path | None, typer.Option(help="Where to write it (CSV).")] = None,
+) -> None:
+    """Fetch made-up rows of a dataset's schema, to develop on. They say nothing of the real rows."""
+    session = _session()
+    (found,) = _datasets(session, [name])
+    target = out or Path(f"{found.host_name}-{found.name}-mock.csv")
+    sample = session.mock(found)
+    console.print(f"{len(sample)} made-up rows written to {sample.write_csv(target)}")
+
+
+@command("try")
+def try_plan(
+    plan: PlanFile,
+    dataset: Annotated[list[str], typer.Option(help="HOST/NAME, once for each owner.")],
+) -> None:
+    """Have a plan tried on made-up rows by the coordinator, before you ask anybody."""
+    session, wanted = _session(), _plan(plan)
+    found = session.try_plans(_datasets(session, dataset), [wanted])
+    show_dry_run(found, console)
+    if not found["passes"]:
+        raise typer.Exit(1)
 
 
 @command
@@ -208,7 +261,7 @@ def model(
 
 
 @command
-def dataset(
+def rows(
     run: RunId, out: Annotated[Path, typer.Option(help="Where to write it.")] = Path("rows.safetensors")
 ) -> None:
     """Fetch the merged pseudonymised rows of a pooled run, where every owner gave leave (safetensors)."""

@@ -8,46 +8,29 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import httpx
 
+from fedcore.client.catalogue import Dataset as Dataset
+from fedcore.client.catalogue import Mock, Version, fetch_mock
 from fedcore.client.errors import NotLoggedIn, RunFailed
 from fedcore.client.runs import RunPlan, new_nonce
 from fedcore.client.transport import Transport
 from fedcore.wire.access import AccessRequest
+from fedcore.wire.dry_runs import DryRunPlan
 from fedcore.wire.keys import HostCard, SigningKey, write_secret
-from fedcore.wire.spec import DatasetVersion
 
 HOME_VARIABLE: Final = "FEDCORE_CLIENT_HOME"
 KEY_PROOF: Final = b"fedcore/key/v1\0"
 FINISHED: Final = "finished"
+DRY_RUN_OVER: Final = "done"
+FIRST_PAUSE: Final = 0.2
+LONGEST_PAUSE: Final = 2.0
 END_STATES: Final = frozenset({FINISHED, "failed", "cancelled", "expired"})
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """A dataset of the catalogue: what its owner tells about it."""
-
-    host: str
-    host_name: str
-    organisation: str
-    name: str
-    version: str
-    title: str
-    description: str
-    reader: str
-    columns: tuple[str, ...]
-    classes: tuple[str, ...]
-    rows: int
-
-    @property
-    def reference(self) -> DatasetVersion:
-        """How messages name this version of the dataset."""
-        return DatasetVersion(host=self.host, name=self.name, version=self.version)
 
 
 @dataclass(frozen=True)
@@ -131,16 +114,54 @@ class Session:
 
     # -- the catalogue
 
-    def datasets(self, search: str | None = None) -> list[Dataset]:
-        """The datasets that owners offer now."""
-        fields = Dataset.__dataclass_fields__
-        found = []
-        for item in self._http.get("/api/datasets", search=search):
-            values = {name: item[name] for name in fields}
-            found.append(
-                Dataset(**values | {"columns": tuple(item["columns"]), "classes": tuple(item["classes"])})
-            )
-        return found
+    def datasets(self, search: str | None = None, **wanted: Any) -> list[Dataset]:
+        """The datasets that owners offer now: those in which every word of `search` stands.
+
+        `wanted` cuts the list down by `organisation`, `sensitivity`, `reader`, `class_name`, `columns` (all of them)
+        and `minimum_rows`; `ordering` is `name`, `title`, `rows` or `newest`.
+        """
+        renamed = {"class_name": "class", "columns": "column", "minimum_rows": "min_rows"}
+        query = {renamed.get(name, name): value for name, value in wanted.items()}
+        return [Dataset.of(item) for item in self._http.pages("/api/datasets", search=search, **query)]
+
+    def versions(self, dataset: Dataset) -> list[Version]:
+        """The versions of a dataset that its host has announced, the latest first."""
+        found = self._http.get(f"/api/datasets/{dataset.path}")["versions"]
+        return [Version(**{name: item[name] for name in Version.__dataclass_fields__}) for item in found]
+
+    def mock(self, dataset: Dataset) -> Mock:
+        """The mock sample of a dataset, to develop on: its rows are made up. Raises `FedcoreError` without one."""
+        return fetch_mock(self._http, dataset)
+
+    def try_plans(self, datasets: Sequence[Dataset], plans: Sequence[RunPlan]) -> dict[str, Any]:
+        """Have plans tried on the mock samples of `datasets` by the coordinator, and wait for what comes of it.
+
+        The training of the first plan is used for all. Metrics are those of made-up rows: they say nothing about
+        quality.
+        """
+        plan = DryRunPlan(
+            datasets=tuple(dataset.reference for dataset in datasets),
+            pipelines=_distinct_by(plans, lambda plan: plan.pipeline),
+            backends=_distinct_by(plans, lambda plan: plan.backend),
+            models=_distinct_by(plans, lambda plan: plan.model),
+            training=plans[0].training,
+        )
+        asked = self._http.post_text("/api/dry-runs", plan.encode())
+        return self.wait_for_dry_run(asked["id"])
+
+    def try_request(self, digest: str) -> dict[str, Any]:
+        """Have an access request tried again, and wait for what comes of it."""
+        return self.wait_for_dry_run(self._http.post(f"/api/requests/{digest}/dry-run")["id"])
+
+    def wait_for_dry_run(self, dry_run: str) -> dict[str, Any]:
+        """Wait until a dry run is over."""
+        pause = FIRST_PAUSE
+        while True:
+            found: dict[str, Any] = self._http.get(f"/api/dry-runs/{dry_run}")
+            if found["state"] == DRY_RUN_OVER:
+                return found
+            time.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
 
     def hosts(self) -> list[Host]:
         """The owner hosts, reference hosts among them."""
@@ -286,6 +307,10 @@ def digest_of(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _distinct_by(plans: Iterable[RunPlan], part: Callable[[RunPlan], Any]) -> tuple[Any, ...]:
+    return tuple({part(plan).model_dump_json(): part(plan) for plan in plans}.values())
 
 
 def _distinct(values: Iterable[Any]) -> tuple[Any, ...]:

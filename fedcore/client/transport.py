@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +25,22 @@ class Transport:
 
     def get(self, path: str, **parameters: Any) -> Any:
         return self._json(self._send("GET", path, params=_present(parameters)))
+
+    def pages(self, path: str, **parameters: Any) -> Iterator[Any]:
+        """The entries of a list that comes in pages, one after the other."""
+        query = _present(parameters)
+        while True:
+            response = self._send("GET", path, params=query)
+            yield from self._json(response)
+            following = response.links.get("next", {}).get("url")
+            if following is None:
+                return
+            # Only the place is taken from the answer: the token goes to no other address.
+            query = _present(parameters) | {"cursor": httpx.URL(following).params.get("cursor", "")}
+
+    def get_bytes(self, path: str, **parameters: Any) -> bytes:
+        """The bytes at an address, for what is small."""
+        return self._send("GET", path, params=_present(parameters)).content
 
     def post(self, path: str, content: Any = None) -> Any:
         return self._json(self._send("POST", path, json={} if content is None else content))

@@ -1,19 +1,24 @@
-"""Telling the coordinator which datasets this host offers now: at the start, and whenever they change."""
+"""Telling the coordinator which datasets this host offers now: at the start, and whenever they change.
+
+The mock samples that an announcement names are sent after it, those that the coordinator does not have yet.
+"""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Final
 
 from fedcore.owner.config_problems import ConfigError
 from fedcore.owner.coordinator_api import CoordinatorApi, CoordinatorAway, CoordinatorRefused
+from fedcore.owner.datasets import DatasetProblem, Datasets
 from fedcore.owner.deciding import Deciding
 from fedcore.owner.home import Home
 from fedcore.owner.journal import EntryKind, Journal, JournalError
+from fedcore.owner.mocks import MockProblem, ref_of
 from fedcore.plugin_api.registry import PluginError
 from fedcore.wire.reports import Announcement, DatasetOffer
 
@@ -43,27 +48,33 @@ class Announcing:
         )
         self._announced: tuple[DatasetOffer, ...] | None = None
         self._announced_at = 0.0
+        self._mocks_are_due = False
 
     def run(self, stopping: threading.Event) -> None:
         """Announce until the host stops. A dataset that cannot be used is logged and not offered."""
         while not stopping.is_set():
             try:
                 self.announce()
-            except (ConfigError, PluginError, JournalError) as error:
+            except (ConfigError, PluginError, JournalError, MockProblem) as error:
                 logger.error("Nothing is announced: %s", error)
             except (CoordinatorAway, CoordinatorRefused) as error:
-                logger.warning("The datasets were not announced: %s", error)
+                logger.warning("The datasets were not announced, or not with their mock samples: %s", error)
             except Exception:
                 logger.exception("The datasets could not be announced")
             stopping.wait(LOOK_SECONDS)
 
     def announce(self) -> None:
-        """Announce now, if anything has changed or the last time is long ago."""
+        """Announce now, if anything has changed or the last time is long ago; then send mock samples."""
         today = datetime.fromtimestamp(self._clock(), UTC).date().isoformat()
-        offers, problems = self._deciding.governed().datasets.offers(today)
-        recent = self._clock() - self._announced_at < REPEAT_SECONDS
-        if offers == self._announced and recent:
-            return
+        datasets = self._deciding.governed().datasets
+        offers, problems = datasets.offers(today)
+        if offers != self._announced or self._clock() - self._announced_at >= REPEAT_SECONDS:
+            self._tell(offers, problems)
+        if self._mocks_are_due:
+            self._send_mocks(datasets, offers)
+            self._mocks_are_due = False
+
+    def _tell(self, offers: tuple[DatasetOffer, ...], problems: Iterable[DatasetProblem]) -> None:
         for problem in problems:
             logger.error("Not offered: %s", problem)
         if offers != self._announced:
@@ -73,3 +84,19 @@ class Announcing:
             )
         self._api.announce(Announcement(datasets=offers, announced_at=int(self._clock())))
         self._announced, self._announced_at = offers, self._clock()
+        self._mocks_are_due = True
+
+    def _send_mocks(self, datasets: Datasets, offers: Iterable[DatasetOffer]) -> None:
+        """Send the samples that the coordinator asks for, of those that were announced and are still the same."""
+        wanted = set(self._api.wanted_mocks())
+        for offer in offers:
+            if offer.mock is None or offer.mock.digest not in wanted:
+                continue
+            sample = datasets.mock(offer.name)
+            if sample is None or ref_of(sample) != offer.mock:
+                continue  # The owner has changed it meanwhile; the next announcement names the new one.
+            self._journal.append(
+                EntryKind.EVENT, {"mock_sample": offer.mock.digest, "of": offer.name, "bytes": len(sample)}
+            )
+            self._api.send_mock(offer.mock, sample)
+            wanted.remove(offer.mock.digest)

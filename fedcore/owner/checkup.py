@@ -11,6 +11,7 @@ from fedcore.owner.datasets import DatasetProblem, Datasets
 from fedcore.owner.home import Home
 from fedcore.owner.installed import allowed_registry
 from fedcore.owner.journal import Journal, JournalError
+from fedcore.owner.mocks import MockProblem
 from fedcore.plugin_api.backends import LEAK_TEXTS, Leak
 from fedcore.plugin_api.registry import PluginError, Registry
 
@@ -45,6 +46,8 @@ def _problems(home: Home, policy: Config) -> Iterator[Problem]:
             datasets.look(name)
         except DatasetProblem as problem:
             yield Problem(f"[datasets.{name}]", problem.detail.rstrip("."), "Until then it is not offered")
+        else:
+            yield from _catalogue_problems(datasets, name)
     yield from _journal_problems(home)
 
 
@@ -69,6 +72,21 @@ def _missing_plugins(registry: Registry, name: str, offer: Dataset) -> Iterator[
                 f"there is no {group} plugin {missing!r} here (there are: {known})",
                 "Correct the name, or allow the package that has it under [[plugins]]",
             )
+
+
+def _catalogue_problems(datasets: Datasets, name: str) -> Iterator[Problem]:
+    dataset, place = datasets.open(name), f"[datasets.{name}.catalogue]"
+    known = dataset.reader.columns
+    for column in sorted(set(dataset.offer.catalogue.columns) - set(known)):
+        yield Problem(
+            f"{place} columns",
+            f"the reader {dataset.offer.reader} has no column {column!r} (it has: {', '.join(known)})",
+            "Correct the name; until then the note is not shown",
+        )
+    try:
+        datasets.mock(name)
+    except MockProblem as problem:
+        yield Problem(f"{place} mock", str(problem).rstrip("."), "Until then there is no mock sample")
 
 
 def _journal_problems(home: Home) -> Iterator[Problem]:

@@ -16,8 +16,6 @@ from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     JsonValue,
     ValidationError,
@@ -25,7 +23,9 @@ from pydantic import (
     field_validator,
 )
 
+from fedcore.owner.config_catalogue import CatalogueEntry
 from fedcore.owner.config_problems import ConfigError, Problem, problems_of
+from fedcore.owner.config_section import DataFile, Section
 from fedcore.wire.encoding import Digest, Label, Name, Prose
 from fedcore.wire.keys import HostCard, decode_key
 from fedcore.wire.spec import Protocol
@@ -74,12 +74,6 @@ Url = Annotated[str, AfterValidator(_check_url)]
 
 def _whole(minimum: int, maximum: int) -> Any:
     return Field(strict=True, ge=minimum, le=maximum)
-
-
-class Section(BaseModel):
-    """A table of the file. Frozen; a setting that it does not have is a mistake."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Coordinator(Section):
@@ -131,17 +125,6 @@ class AllowedPlugins(Section):
     digest: Digest | None = Field(default=None, description="SHA-256 of the package's installed Python files")
 
 
-class DataFile(Section):
-    """One file of a dataset."""
-
-    path: Annotated[str, Field(min_length=1)] = Field(
-        description="where the file lies; a relative path counts from the folder of owner.toml"
-    )
-    label: Name | None = Field(
-        default=None, description="the class of all rows of the file, where it holds one class only"
-    )
-
-
 class Dataset(Section):
     """A dataset that this host offers, and what may be done with it."""
 
@@ -186,6 +169,9 @@ class Dataset(Section):
     )
     retention: date = Field(
         description="the last day (UTC) on which the data may be used, such as 2027-12-31"
+    )
+    catalogue: CatalogueEntry = Field(
+        default=CatalogueEntry(), description="what the catalogue says of it besides, and the mock sample"
     )
 
 

@@ -25,8 +25,9 @@ import httpx
 from pydantic import Field, JsonValue
 
 from fedcore.owner.spool import digest_of, make_directory, replacing
+from fedcore.wire.catalogue import MockRef
 from fedcore.wire.codes import RefusalCode
-from fedcore.wire.encoding import MAXIMUM_MESSAGE_BYTES, Message, Seconds, WireError
+from fedcore.wire.encoding import MAXIMUM_MESSAGE_BYTES, Digest, Message, Seconds, WireError
 from fedcore.wire.keys import SigningKey
 from fedcore.wire.orders import ArtefactRef
 from fedcore.wire.reports import Announcement
@@ -38,6 +39,7 @@ logger = logging.getLogger(__name__)
 CHUNK_BYTES: Final = 4 * 1024 * 1024
 LONGEST_ORDERS: Final = 32 * MAXIMUM_MESSAGE_BYTES
 LONGEST_ANSWER: Final = 64 * 1024
+LONGEST_WANTED: Final = 128 * 1024
 FIRST_WAIT: Final = 0.25
 LONGEST_WAIT: Final = 30.0
 _ATTEMPTS_AT_ARTEFACTS: Final = 8
@@ -61,6 +63,10 @@ class CoordinatorRefused(Exception):
 class _Answer(Message):
     cursor: Seconds
     orders: Annotated[tuple[dict[str, JsonValue], ...], Field(max_length=1000)]
+
+
+class _Wanted(Message):
+    wanted: Annotated[tuple[Digest, ...], Field(max_length=1000)]
 
 
 @dataclass(frozen=True)
@@ -129,6 +135,23 @@ class CoordinatorApi:
     def announce(self, announcement: Announcement) -> None:
         """Tell the coordinator which datasets this host offers now."""
         self._post("/api/host/announcements", announcement.signed_by(self._key))
+
+    def wanted_mocks(self) -> tuple[str, ...]:
+        """The digests of mock samples that this host has announced and the coordinator does not have."""
+        path = "/api/host/mocks"
+        with self._send("GET", path) as response:
+            self._expect(response, path, HTTPStatus.OK)
+            return _Wanted.parse(_read(response, LONGEST_WANTED), LONGEST_WANTED).wanted
+
+    def send_mock(self, ref: MockRef, sample: bytes) -> None:
+        """Bring a mock sample that was announced."""
+        path = f"/api/host/mocks/{ref.digest}"
+
+        def send() -> None:
+            with self._send("PUT", path, sample, {"Content-Type": "application/json"}) as response:
+                self._expect(response, path, HTTPStatus.OK)
+
+        self._patiently(send)
 
     def upload(self, order: str, ref: ArtefactRef, path: Path) -> int:
         """Bring the bytes of `ref`, which lie in `path`, going on where the coordinator has them already.

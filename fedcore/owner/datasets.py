@@ -1,8 +1,8 @@
 """Datasets as they lie on this host's disk: opened by the policy's words, known by the digest of their content.
 
-Who can see what: the catalogue gets description, schema, a rounded number of rows and the version. The version
-is a keyed digest (HMAC-SHA256, RFC 2104, with a secret of this host), so that nobody else can test a guess of
-the content against it.
+Who can see what: the catalogue gets description, terms, schema, a rounded number of rows, the version and a mock
+sample (see `fedcore.owner.mocks`). The version is a keyed digest (HMAC-SHA256, RFC 2104, with a secret of this
+host), so that nobody else can test a guess of the content against it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import logging
 import os
 import stat
 from collections.abc import Iterable
@@ -18,15 +19,20 @@ from pathlib import Path
 from typing import Any, Final
 
 from fedcore.owner.config import Config, Dataset
+from fedcore.owner.config_section import DataFile
 from fedcore.owner.dataset_cache import DatasetCache, FileIdentity
 from fedcore.owner.facts import DatasetFacts, Refused
 from fedcore.owner.home import Home
+from fedcore.owner.mocks import MockProblem, from_files, generated, ref_of
 from fedcore.plugin_api.plugins import InvalidOptions
 from fedcore.plugin_api.readers import DatasetReader, Shard, SourceFile, UnreadableDataset
 from fedcore.plugin_api.registry import Registry, UnknownPlugin
+from fedcore.wire.catalogue import MockRef
 from fedcore.wire.codes import RefusalCode
 from fedcore.wire.reports import DatasetOffer
 from fedcore.wire.sealing import derive
+
+logger = logging.getLogger(__name__)
 
 
 class DatasetProblem(Exception):
@@ -79,10 +85,7 @@ class Datasets:
             raise DatasetProblem(name, RefusalCode.PLUGIN_MISSING, str(error)) from error
         except InvalidOptions as error:
             raise DatasetProblem(name, RefusalCode.INVALID_OPTIONS, str(error)) from error
-        files = tuple(
-            SourceFile(self._base / Path(file.path).expanduser(), file.label) for file in offer.files
-        )
-        return OpenDataset(name, offer, reader, files)
+        return OpenDataset(name, offer, reader, self._sources(offer.files))
 
     def look(self, name: str) -> DatasetFacts:
         """Version and number of rows of the dataset as it is now. Reads only what changed since the last look.
@@ -126,18 +129,47 @@ class Datasets:
                 problems.append(problem)
         return tuple(offers), tuple(problems)
 
+    def mock(self, name: str) -> bytes | None:
+        """The mock sample of a dataset, or None where it has none. Raises `MockProblem` and `DatasetProblem`."""
+        dataset = self.open(name)
+        entry = dataset.offer.catalogue
+        if entry.has_files:
+            return from_files(dataset.reader, self._sources(entry.mock_files))
+        return generated(dataset.reader) if entry.mock == "generated" else None
+
     def _offer(self, name: str) -> DatasetOffer:
         dataset, now = self.open(name), self.look(name)
+        entry, columns = dataset.offer.catalogue, dataset.reader.columns
         return DatasetOffer(
             name=name,
             version=now.version,
             title=dataset.offer.title,
             description=dataset.offer.description,
             reader=dataset.offer.reader,
-            columns=dataset.reader.columns,
+            columns=columns,
+            column_kinds={column: kind for column, kind in dataset.reader.kinds.items() if column in columns},
+            column_notes={column: note for column, note in entry.columns.items() if column in columns},
             classes=dataset.reader.classes,
             rows=rounded(now.rows, dataset.offer.round_rows_to),
+            licence=entry.licence,
+            terms=entry.terms,
+            sensitivity=entry.sensitivity,
+            price=entry.price,
+            contact=entry.contact,
+            retention=dataset.offer.retention,
+            mock=self._mock_ref(name),
         )
+
+    def _mock_ref(self, name: str) -> MockRef | None:
+        try:
+            sample = self.mock(name)
+        except MockProblem as problem:
+            logger.error("[datasets.%s.catalogue]: %s. It is offered without a mock sample.", name, problem)
+            return None
+        return None if sample is None else ref_of(sample)
+
+    def _sources(self, files: Iterable[DataFile]) -> tuple[SourceFile, ...]:
+        return tuple(SourceFile(self._base / Path(file.path).expanduser(), file.label) for file in files)
 
     def _version(self, dataset: OpenDataset) -> str:
         contents = [(file.label, self._file_digest(dataset.name, file.path)) for file in dataset.files]

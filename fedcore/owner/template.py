@@ -54,6 +54,15 @@ distribution = "fedcore"               # (SHA-256 of its files) narrow it
 # round_rows_to = 100                  # row counts that leave are rounded down to a multiple of this
 # download = false                     # true: pseudonymised rows may be handed out, and never called back
 # retention = 2027-12-31               # the last day on which the data may be used
+# [datasets.access-2026.catalogue]     # what scientists read of it; none of it is a permission
+# licence = "for research only"
+# terms = "Name us in publications."
+# sensitivity = "confidential"         # public, internal, confidential or special (GDPR, article 9)
+# price = ""                           # what it is worth, or what its use costs
+# contact = "data-office@example.org"
+# columns = {{request = "the request line, without the host"}}
+# mock = "generated"                   # made-up rows to develop on: "generated" from the schema, never from rows;
+# mock_files = []                      # "file": the files here, published whole; or "none"
 
 [reference]
 serves = false                         # true: train baselines on plaintext that pinned owners send here

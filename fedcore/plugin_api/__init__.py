@@ -16,7 +16,7 @@ from fedcore.plugin_api.backends import (
 from fedcore.plugin_api.hookspecs import Release, Verdict, hookimpl
 from fedcore.plugin_api.models import LabelledRows, ModelType, Parameters, TrainingDiverged, TrainingOutcome
 from fedcore.plugin_api.plugins import PLUGIN_API_VERSION, InvalidOptions, Options, Plugin
-from fedcore.plugin_api.readers import DatasetReader, Shard, SourceFile, UnreadableDataset
+from fedcore.plugin_api.readers import DatasetReader, MockFile, Shard, SourceFile, UnreadableDataset
 from fedcore.plugin_api.steps import FittedStep, PreprocessingStep, State, Summary
 from fedcore.plugin_api.values import (
     Features,
@@ -29,6 +29,7 @@ from fedcore.plugin_api.values import (
     Tokens,
     ValueKind,
 )
+from fedcore.wire.catalogue import ColumnKind
 from fedcore.wire.sealing import derive
 from fedcore.wire.spec import Protocol, Training
 
@@ -36,6 +37,7 @@ __all__ = [
     "PLUGIN_API_VERSION",
     "Aggregator",
     "BackendStatus",
+    "ColumnKind",
     "DatasetReader",
     "EncryptionBackend",
     "Features",
@@ -46,6 +48,7 @@ __all__ = [
     "LabelledRows",
     "Leak",
     "Matrix",
+    "MockFile",
     "ModelType",
     "Options",
     "Parameters",

@@ -27,7 +27,6 @@ from numpy.typing import NDArray
 from fedcore.plugin_api.backends import KeyHolders, Leak, TokenBackend
 from fedcore.plugin_api.models import LabelledRows, ModelType, Parameters
 from fedcore.plugin_api.pipeline import state_digest
-from fedcore.plugin_api.plugins import PLUGIN_API_VERSION, InvalidOptions, Plugin
 from fedcore.plugin_api.rows import rows_of, take_rows, values_like
 from fedcore.plugin_api.serialise import (
     StoredModel,
@@ -39,22 +38,13 @@ from fedcore.plugin_api.serialise import (
     unpack_summary,
 )
 from fedcore.plugin_api.steps import FittedStep, PreprocessingStep, State, Summary
+from fedcore.plugin_api.testing_common import check_plugin
+from fedcore.plugin_api.testing_readers import ReaderContract as ReaderContract
 from fedcore.plugin_api.values import KIND_OF, Features, Matrix, Sequence, Tokens, ValueKind
 from fedcore.wire.encoding import WireError
 from fedcore.wire.spec import PluginChoice, Training
 
 KEY_BYTES = 32
-
-
-def check_plugin(plugin: Plugin[Any]) -> None:
-    """What holds for every plugin: it says who it is, and refuses options that it does not know."""
-    assert plugin.name and plugin.version and plugin.summary
-    assert "\n" not in plugin.summary
-    assert plugin.api_version == PLUGIN_API_VERSION
-    assert plugin.Options.model_json_schema()["type"] == "object"
-    with pytest.raises(InvalidOptions) as caught:
-        type(plugin).parse_options({"no_such_option": 1})
-    assert "no_such_option" in caught.value.problems
 
 
 class StepContract:

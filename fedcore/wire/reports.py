@@ -5,11 +5,13 @@ A refusal or failure carries a code of `fedcore.wire.codes` and nothing else: no
 
 from __future__ import annotations
 
+from datetime import date
 from enum import StrEnum
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from fedcore.wire.catalogue import ColumnKind, MockRef, Sensitivity
 from fedcore.wire.codes import RefusalCode
 from fedcore.wire.encoding import Digest, Label, Message, Name, Prose, PublicKey, Seconds
 from fedcore.wire.orders import ArtefactRef, OrderId, Phase
@@ -171,8 +173,15 @@ class Report(SignedMessage):
         return self
 
 
+Remark = Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+"""A line for people that may be empty."""
+
+
 class DatasetOffer(Message):
-    """What the catalogue may know of one dataset: description and schema, never rows."""
+    """What the catalogue may know of one dataset: description, terms and schema, never rows.
+
+    A column without a kind holds text. Everything that its owner does not say is empty.
+    """
 
     name: Name
     version: Digest
@@ -180,8 +189,23 @@ class DatasetOffer(Message):
     description: Annotated[Prose, Field(max_length=4000)] = ""
     reader: Name
     columns: Annotated[tuple[Name, ...], Field(min_length=1, max_length=256)]
+    column_kinds: dict[Name, ColumnKind] = Field(default_factory=dict)
+    column_notes: dict[Name, Remark] = Field(default_factory=dict)
     classes: Annotated[tuple[Name, ...], Field(max_length=64)]
     rows: Count
+    licence: Remark = ""
+    terms: Annotated[Prose, Field(max_length=4000)] = ""
+    sensitivity: Sensitivity = Sensitivity.CONFIDENTIAL
+    price: Remark = ""
+    contact: Remark = ""
+    retention: date | None = None
+    mock: MockRef | None = None
+
+    @model_validator(mode="after")
+    def _columns_are_known(self) -> DatasetOffer:
+        if (self.column_kinds.keys() | self.column_notes.keys()) - set(self.columns):
+            raise ValueError("Kinds and notes belong to columns of the dataset.")
+        return self
 
 
 class Announcement(SignedMessage):

@@ -11,6 +11,8 @@ import hashlib
 import json
 import os
 import sys
+import time
+from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
@@ -106,8 +108,14 @@ def _site(cards: dict[str, str]) -> str:
 
 
 def _announce(host: Any, owner: str) -> None:
+    """Announce a host's dataset with all that its owner tells of it, and bring its mock sample."""
+    from fedcore.owner import mocks
+    from fedcore.wire.catalogue import ColumnKind, Sensitivity
     from fedcore.wire.reports import DatasetOffer
+    from plugins.readers.labelled_lines import LabelledLines
 
+    sample = mocks.generated(LabelledLines())
+    assert sample is not None
     offer = DatasetOffer(
         name="access-2026",
         version=hashlib.sha256(host.row.name.encode()).hexdigest(),
@@ -115,10 +123,23 @@ def _announce(host: Any, owner: str) -> None:
         description="Requests to the public web server, one in each line, labelled by the security team.",
         reader="labelled_lines",
         columns=("request",),
+        column_kinds={"request": ColumnKind.TEXT},
+        column_notes={"request": "path and query as the server received them"},
         classes=("benign", "attack"),
         rows=62_000,
+        licence="For research on attacks only",
+        terms="Results are published with the owners' names.\nNo attempt to recognise a visitor.",
+        sensitivity=Sensitivity.SPECIAL if host.row.name == "north" else Sensitivity.CONFIDENTIAL,
+        price="free of charge for universities",
+        contact=f"data-office@{host.row.name}.example",
+        retention=date(2099, 12, 31),
+        mock=mocks.ref_of(sample),
     )
-    answer = host.announce(offer)
+    earlier = offer.model_copy(update={"version": hashlib.sha256(b"earlier").hexdigest(), "rows": 41_000})
+    for number, announced in enumerate((earlier, offer)):
+        answer = host.announce(announced, at=int(time.time()) - 10 + number)
+        assert answer.status_code == 200, answer.content
+    answer = host.send("PUT", f"/api/host/mocks/{mocks.ref_of(sample).digest}", sample)
     assert answer.status_code == 200, answer.content
 
 
@@ -136,7 +157,7 @@ def _key_of(person: Any) -> Any:
 
 def _requests(world: Any) -> dict[str, str]:
     """Three of Sam's requests for Olga's data: two wait, one is granted."""
-    from fedcore.coordinator.governance import decisions
+    from fedcore.coordinator.governance import decisions, trying
     from fedcore.wire.spec import Protocol
 
     asked = {
@@ -156,6 +177,7 @@ def _requests(world: Any) -> dict[str, str]:
     decisions.approve(
         asked["to revoke"], world.owners["north"], decisions.Limits(releases=2), "For a first look."
     )
+    trying.perform(asked["to approve"].dry_run.pk)
     return {name: str(request.pk) for name, request in asked.items()}
 
 

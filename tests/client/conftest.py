@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -9,8 +10,11 @@ from typing import Any
 
 import httpx
 import pytest
+from typer.testing import CliRunner, Result
 
-from fedcore.client import RunPlan, Session
+from fedcore.client import RunPlan, Session, cli
+from fedcore.client.cli import app
+from fedcore.wire.catalogue import MockSample
 from fedcore.wire.keys import HostCard, SealingKey, SigningKey
 from fedcore.wire.signing import Signed
 from fedcore.wire.spec import Pipeline, PluginChoice
@@ -18,6 +22,26 @@ from fedcore.wire.spec import Pipeline, PluginChoice
 URL = "https://coordinator.example.org"
 VERSION = "ab" * 32
 OLGAS_HOST, OTTOS_HOST, NOTARY = (SigningKey.generate().public for _ in range(3))
+
+MOCK = MockSample(
+    columns={"target": ("/a", "/b?x=1,2"), "agent": ('say "hi"', "-")},
+    classes=("benign", "attack"),
+    labels=(0, 1),
+)
+MOCK_BYTES = MOCK.encode().encode()
+MOCK_DIGEST = hashlib.sha256(MOCK_BYTES).hexdigest()
+
+PLAN = """
+title = "Detector"
+purpose = "security-research"
+protocol = "pooled"
+backend = {name = "keyed_tokens"}
+pipeline = [{name = "fields", options = {names = ["target"]}}, {name = "words"}]
+minimum_owners = 2
+[training]
+epochs = 3
+"""
+BOTH = ("--dataset", "north/access-2026", "--dataset", "south/access-2026")
 
 Answer = Callable[[httpx.Request], httpx.Response]
 
@@ -100,6 +124,15 @@ def dataset(host_name: str, key: str) -> dict[str, Any]:
         "columns": ["target", "agent"],
         "classes": ["benign", "attack"],
         "rows": 12000,
+        "column_kinds": {"target": "text"},
+        "column_notes": {"target": "path and query"},
+        "licence": "CC BY-NC 4.0",
+        "terms": "Name us.",
+        "sensitivity": "confidential",
+        "price": "",
+        "contact": f"data-office@{host_name}.example",
+        "retention": "2027-12-31",
+        "mock": MOCK_DIGEST if host_name == "north" else None,
         "announced_at": "2026-01-01T00:00:00Z",
     }
 
@@ -125,6 +158,23 @@ def sam(stranger: Session) -> Session:
     """Sam, logged in."""
     stranger.log_in("sam", "correct horse battery")
     return stranger
+
+
+@pytest.fixture
+def fedcore(coordinator: FakeCoordinator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Run `fedcore` as Sam, who has a home of their own, against the fake coordinator."""
+    transport = httpx.MockTransport(coordinator)
+    monkeypatch.setattr(cli, "_session", lambda url=None: Session(URL, tmp_path / "home", transport))
+    monkeypatch.setenv("FEDCORE_PASSWORD", "correct horse battery")
+    monkeypatch.setattr(cli.console, "width", 200)
+    (tmp_path / "plan.toml").write_text(PLAN)
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> Result:
+        return CliRunner().invoke(app, list(arguments))
+
+    assert run("login", URL, "--username", "sam").exit_code == 0
+    return run
 
 
 @pytest.fixture

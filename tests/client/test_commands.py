@@ -5,41 +5,10 @@ from typing import Any
 
 import httpx
 import pytest
-from typer.testing import CliRunner, Result
 
-from fedcore.client import Session, cli
-from fedcore.client.cli import app
+from fedcore.client import Session
 
-from .conftest import URL, VERSION, FakeCoordinator, refusal
-
-PLAN = """
-title = "Detector"
-purpose = "security-research"
-protocol = "pooled"
-backend = {name = "keyed_tokens"}
-pipeline = [{name = "fields", options = {names = ["target"]}}, {name = "words"}]
-minimum_owners = 2
-[training]
-epochs = 3
-"""
-BOTH = ("--dataset", "north/access-2026", "--dataset", "south/access-2026")
-
-
-@pytest.fixture
-def fedcore(coordinator: FakeCoordinator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Run `fedcore` as Sam, who has a home of their own, against the fake coordinator."""
-    transport = httpx.MockTransport(coordinator)
-    monkeypatch.setattr(cli, "_session", lambda url=None: Session(URL, tmp_path / "home", transport))
-    monkeypatch.setenv("FEDCORE_PASSWORD", "correct horse battery")
-    monkeypatch.setattr(cli.console, "width", 200)
-    (tmp_path / "plan.toml").write_text(PLAN)
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str) -> Result:
-        return CliRunner().invoke(app, list(arguments))
-
-    assert run("login", URL, "--username", "sam").exit_code == 0
-    return run
+from .conftest import BOTH, PLAN, URL, VERSION, FakeCoordinator, refusal
 
 
 def test_login_shows_the_fingerprint_of_the_key(fedcore: Any) -> None:

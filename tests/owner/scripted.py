@@ -20,7 +20,7 @@ import httpx
 from fedcore.wire.encoding import WireError
 from fedcore.wire.keys import SigningKey
 from fedcore.wire.orders import Order, Phase, order_id
-from fedcore.wire.reports import Report
+from fedcore.wire.reports import Announcement, Report
 from fedcore.wire.requests import verify_request
 from fedcore.wire.signing import Signed
 
@@ -36,6 +36,7 @@ class ScriptedCoordinator:
     every_report: list[Signed] = field(default_factory=list)
     artefacts: dict[str, bytes] = field(default_factory=dict)
     announcements: dict[str, Signed] = field(default_factory=dict)
+    mocks: dict[str, bytes] = field(default_factory=dict)
     requests: list[tuple[str, str]] = field(default_factory=list)
     failures: list[int] = field(default_factory=list)
     """Statuses that the next requests are answered with, before anything is looked at; 0 drops the answer."""
@@ -116,10 +117,19 @@ class ScriptedCoordinator:
             case ["api", "host", "announcements"]:
                 self.announcements[host] = Signed.from_bytes(body)
                 return 200, {}, b"{}"
+            case ["api", "host", "mocks"]:
+                return 200, {}, json.dumps({"wanted": self._wanted_mocks(host)}).encode()
+            case ["api", "host", "mocks", digest]:
+                self.mocks[digest] = body
+                return 200, {}, b"{}"
             case ["api", "host", "artefacts", order, digest]:
                 return self._artefact(method, order, digest, lower, body)
             case _:
                 return 404, {}, b""
+
+    def _wanted_mocks(self, host: str) -> list[str]:
+        offers = self.announcements[host].open(Announcement).datasets
+        return [offer.mock.digest for offer in offers if offer.mock and offer.mock.digest not in self.mocks]
 
     def _orders(self, host: str, after: int, wait: float) -> Answer:
         def waiting() -> list[Signed]:
@@ -184,7 +194,7 @@ class Site:
                 if self.command != "HEAD":
                     self.wfile.write(content)
 
-            do_GET = do_HEAD = do_POST = do_PATCH = _do
+            do_GET = do_HEAD = do_POST = do_PATCH = do_PUT = _do
 
             def log_message(self, *_: object) -> None:
                 """Quiet."""

@@ -7,8 +7,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedcore.plugin_api import Indices, PreprocessingStep, Pseudonyms, Records, Text, TokenBackend
-from fedcore.plugin_api.testing import EncryptionBackendContract, StepContract
+from fedcore.plugin_api import (
+    DatasetReader,
+    Indices,
+    PreprocessingStep,
+    Pseudonyms,
+    Records,
+    Text,
+    TokenBackend,
+)
+from fedcore.plugin_api.testing import EncryptionBackendContract, ReaderContract, StepContract
 from plugins.encryption.keyed_tokens import KeyedTokens
 from plugins.encryption.plaintext import Plaintext
 from plugins.preprocessing.bag_of_words import BagOfWords
@@ -21,6 +29,8 @@ from plugins.preprocessing.pad import Pad
 from plugins.preprocessing.strip_punctuation import StripPunctuation
 from plugins.preprocessing.url_decode import UrlDecode
 from plugins.preprocessing.words import Words
+from plugins.readers.apache.reader import ApacheCombined, ApacheCommon
+from plugins.readers.labelled_lines import LabelledLines
 
 TEXT = Text.from_rows([b"/A%41?b=1+2", b"", b"%2541%zz%", b"/a/b/a/b", b"\xc3\xa9 _x-y_", b"/A%41?b=1+2"])
 RECORDS = Records({"target": TEXT, "agent": TEXT.take(np.arange(6)[::-1])}, np.array([0, 1, 0, 1, 0, 1]))
@@ -43,6 +53,11 @@ STEPS: list[tuple[PreprocessingStep[Any], Any]] = [
     (BagOfWords(), INDICES),
     (Pad({"length": 2}), INDICES),
     (Pad({"length": 4, "side": "right"}), INDICES),
+]
+
+READERS: list[DatasetReader[Any]] = [
+    LabelledLines(),
+    *(kind({"labels": labels}) for kind in (ApacheCombined, ApacheCommon) for labels in (False, True)),
 ]
 
 
@@ -71,3 +86,12 @@ class TestPlaintext(EncryptionBackendContract):
     @pytest.fixture
     def backend(self) -> TokenBackend[Any]:
         return Plaintext()
+
+
+class TestReaders(ReaderContract):
+    @pytest.fixture(
+        params=READERS, ids=lambda reader: f"{reader.name}-{reader.options.model_dump().get('labels')}"
+    )
+    def reader(self, request: pytest.FixtureRequest) -> DatasetReader[Any]:
+        reader: DatasetReader[Any] = request.param
+        return reader

@@ -12,6 +12,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from fedcore.coordinator.api.catalogue import visible
+from fedcore.coordinator.api.dry_runs import DryRunSerializer
 from fedcore.coordinator.api.parsers import SignedParser, signed_body
 from fedcore.coordinator.api.schema import ErrorSerializer, SignedSerializer
 from fedcore.coordinator.governance import decisions, submissions
@@ -53,6 +54,7 @@ class AccessRequestSerializer(serializers.ModelSerializer[AccessRequest]):
     models = serializers.ListField(child=serializers.CharField(), source="model_types")
     decided_by = serializers.CharField(source="decided_by.username", default=None, allow_null=True)
     grant = GrantSerializer(default=None, allow_null=True)
+    dry_run = DryRunSerializer(default=None, allow_null=True)
 
     class Meta:
         model = AccessRequest
@@ -77,7 +79,7 @@ class AccessRequestSerializer(serializers.ModelSerializer[AccessRequest]):
                 "decided_by",
                 "decided_at",
             ),
-            *("decision_reason", "grant"),
+            *("decision_reason", "grant", "dry_run"),
         )
 
 
@@ -148,7 +150,7 @@ class RevokeView(APIView):
 
 
 def _requests(request: Request) -> Any:
-    joined = ("dataset__host__organisation", "requested_by__organisation", "decided_by", "grant")
+    joined = ("dataset__host__organisation", "requested_by__organisation", "decided_by", "grant", "dry_run")
     return visible(AccessRequest, request).select_related(*joined)
 
 

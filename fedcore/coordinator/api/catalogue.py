@@ -1,37 +1,20 @@
-"""The catalogue: datasets, owner hosts, and the plugins of the coordinator."""
+"""The catalogue: owner hosts, and the plugins of the coordinator. Datasets are in `datasets`."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
 from rest_framework import generics, serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from fedcore.coordinator import plugins
-from fedcore.coordinator.governance.models import Dataset, OwnerHost
+from fedcore.coordinator.governance.models import OwnerHost
 from fedcore.coordinator.governance.people import person_of
-
-
-class DatasetSerializer(serializers.ModelSerializer[Dataset]):
-    host = serializers.CharField(source="host.signing_key")
-    host_name = serializers.CharField(source="host.name")
-    host_card = serializers.CharField(source="host.card")
-    organisation = serializers.CharField(source="host.organisation.name")
-    version = serializers.CharField(source="current_version")
-    columns = serializers.ListField(child=serializers.CharField())
-    classes = serializers.ListField(child=serializers.CharField())
-
-    class Meta:
-        model = Dataset
-        fields = (
-            *("host", "host_name", "host_card", "organisation", "name", "version", "title", "description"),
-            *("reader", "columns", "classes", "rows", "announced_at"),
-        )
 
 
 class HostSerializer(serializers.ModelSerializer[OwnerHost]):
@@ -43,19 +26,6 @@ class HostSerializer(serializers.ModelSerializer[OwnerHost]):
     class Meta:
         model = OwnerHost
         fields = ("name", "organisation", "card", "fingerprint", "is_reference", "last_contact", "away")
-
-
-@extend_schema(parameters=[OpenApiParameter("search", str, description="In name, title and description.")])
-class DatasetsView(generics.ListAPIView[Dataset]):
-    """The datasets that owners offer now."""
-
-    serializer_class = DatasetSerializer
-
-    def get_queryset(self) -> QuerySet[Dataset]:
-        offered = visible(Dataset, self.request).filter(is_offered=True, host__is_active=True)
-        words = self.request.query_params.get("search", "")
-        found = Q(name__icontains=words) | Q(title__icontains=words) | Q(description__icontains=words)
-        return offered.filter(found).select_related("host__organisation")
 
 
 class HostsView(generics.ListAPIView[OwnerHost]):

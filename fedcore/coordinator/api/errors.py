@@ -22,6 +22,7 @@ STATUS_OF_CODE: Final = {
     "not_data_owner": 403,
     "not_data_scientist": 403,
     "own_request": 403,
+    "too_many_dry_runs": 429,
 }
 """The HTTP status of a refusal; all others are 400."""
 

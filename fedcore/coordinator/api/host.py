@@ -1,4 +1,4 @@
-"""What owner hosts ask of the coordinator: their orders, and to take their reports, announcements and artefacts."""
+"""What owner hosts ask of the coordinator: their orders, and to take reports, announcements, samples and artefacts."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from django.views.decorators.csrf import csrf_exempt
 from fedcore.coordinator.api.files import file_response
 from fedcore.coordinator.api.host_auth import Refusal, authenticate, check_method, for_hosts
 from fedcore.coordinator.api.waiting import in_database, latest_order, watch
-from fedcore.coordinator.governance.announcements import announce
+from fedcore.coordinator.governance.announcements import announce, keep_mock, wanted_mocks
 from fedcore.coordinator.governance.models import OwnerHost
 from fedcore.coordinator.runs import storage
 from fedcore.coordinator.runs.models import Artefact, RunOrder
 from fedcore.coordinator.runs.receiving import accept, uploads_allowed
 from fedcore.coordinator.runs.states import ENDED
+from fedcore.wire.catalogue import MAXIMUM_MOCK_BYTES
 from fedcore.wire.codes import RefusalCode
 from fedcore.wire.encoding import MAXIMUM_MESSAGE_BYTES, WireError
 from fedcore.wire.orders import Phase
@@ -88,6 +89,19 @@ def reports(request: HttpRequest, host: OwnerHost, body: bytes) -> HttpResponse:
 def announcements(request: HttpRequest, host: OwnerHost, body: bytes) -> HttpResponse:
     """Take a signed announcement of the datasets that the host offers now."""
     announce(host, Signed.from_bytes(body))
+    return JsonResponse({"accepted": True})
+
+
+@for_hosts("GET")
+def mocks(request: HttpRequest, host: OwnerHost, body: bytes) -> HttpResponse:
+    """Which mock samples of the host's datasets are not here yet."""
+    return JsonResponse({"wanted": wanted_mocks(host)})
+
+
+@for_hosts("PUT", MAXIMUM_MOCK_BYTES)
+def mock(request: HttpRequest, host: OwnerHost, body: bytes, digest: str) -> HttpResponse:
+    """Take a mock sample that the host has announced."""
+    keep_mock(host, digest, body)
     return JsonResponse({"accepted": True})
 
 

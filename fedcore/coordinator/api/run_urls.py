@@ -21,5 +21,7 @@ urlpatterns = [
     path("host/orders", host.orders, name="host-orders"),
     path("host/reports", host.reports, name="host-reports"),
     path("host/announcements", host.announcements, name="host-announcements"),
+    path("host/mocks", host.mocks, name="host-mocks"),
+    path("host/mocks/<digest:digest>", host.mock, name="host-mock"),
     path("host/artefacts/<order:order_id>/<digest:digest>", host.artefact, name="host-artefact"),
 ]

@@ -1,4 +1,4 @@
-"""Owner hosts, and the datasets that they announce: descriptions and schemas, never rows."""
+"""Owner hosts, and the datasets that they announce: descriptions, schemas and mock samples, never rows."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from fedcore.coordinator.governance import rules
 from fedcore.coordinator.governance.people import KEY_LENGTH, NAME_LENGTH, Organisation, is_key, is_name
+from fedcore.wire import catalogue as wire
 from fedcore.wire.keys import HostCard, fingerprint
 
 AWAY_AFTER: Final = timedelta(seconds=60)
@@ -69,8 +70,20 @@ class OwnerHost(models.Model):
         return self.last_contact is None or (now or timezone.now()) - self.last_contact > AWAY_AFTER
 
 
+class Sensitivity(models.TextChoices):
+    """How much harm it would do if the rows became known (see `fedcore.wire.catalogue`)."""
+
+    PUBLIC = wire.Sensitivity.PUBLIC, _("public")
+    INTERNAL = wire.Sensitivity.INTERNAL, _("internal")
+    CONFIDENTIAL = wire.Sensitivity.CONFIDENTIAL, _("confidential")
+    SPECIAL = wire.Sensitivity.SPECIAL, _("special category")
+
+
 class Dataset(models.Model):
-    """What a host offers, as its latest signed announcement describes it. `rows` is rounded by the host."""
+    """What a host offers, as its latest signed announcement describes it. `rows` is rounded by the host.
+
+    `columns` are names; `column_kinds` and `column_notes` say more of some of them, by name.
+    """
 
     host = models.ForeignKey(
         OwnerHost, verbose_name=_("owner host"), on_delete=models.PROTECT, related_name="datasets"
@@ -80,8 +93,22 @@ class Dataset(models.Model):
     description = models.TextField(_("description"), blank=True)
     reader = models.CharField(_("reader"), max_length=NAME_LENGTH)
     columns = models.JSONField(_("columns"), default=list)
+    column_kinds = models.JSONField(_("kinds of columns"), default=dict, blank=True)
+    column_notes = models.JSONField(_("notes on columns"), default=dict, blank=True)
     classes = models.JSONField(_("classes"), default=list, blank=True)
     rows = models.BigIntegerField(_("rows (rounded)"))
+    licence = models.CharField(_("licence"), max_length=200, blank=True)
+    terms = models.TextField(_("terms of use"), blank=True)
+    sensitivity = models.CharField(
+        _("sensitivity"),
+        max_length=12,
+        choices=Sensitivity.choices,
+        default=Sensitivity.CONFIDENTIAL,
+        db_index=True,
+    )
+    price = models.CharField(_("value or price"), max_length=200, blank=True)
+    contact = models.CharField(_("contact"), max_length=200, blank=True)
+    retention = models.DateField(_("may be used until"), null=True)
     current_version = models.CharField(
         _("current version"), max_length=DIGEST_LENGTH, help_text=_("The digest of schema and content.")
     )
@@ -105,3 +132,66 @@ class Dataset(models.Model):
     def organisation(self) -> Organisation:
         """Whose data it is."""
         return self.host.organisation
+
+    @property
+    def version(self) -> DatasetVersion | None:
+        """What is known of the current version, once its host has announced it."""
+        return self.versions.filter(digest=self.current_version).first()
+
+    @property
+    def mock(self) -> MockSample | None:
+        """The mock sample of the current version, once its host has sent it."""
+        version = self.version
+        return version.mock if version else None
+
+
+class DatasetVersion(models.Model):
+    """One version that a host has announced: requests and grants name it, and it stays known for them."""
+
+    dataset = models.ForeignKey(
+        Dataset, verbose_name=_("dataset"), on_delete=models.PROTECT, related_name="versions"
+    )
+    digest = models.CharField(_("version"), max_length=DIGEST_LENGTH)
+    rows = models.BigIntegerField(_("rows (rounded)"))
+    mock_digest = models.CharField(_("mock sample"), max_length=DIGEST_LENGTH, blank=True)
+    first_announced = models.DateTimeField(_("first announced"))
+    last_announced = models.DateTimeField(_("last announced"))
+
+    objects: ClassVar = rules.DatasetVersions.as_manager()
+
+    class Meta:
+        verbose_name = _("dataset version")
+        verbose_name_plural = _("dataset versions")
+        ordering = ("-last_announced", "-pk")
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["dataset", "digest"], name="governance_one_row_per_version")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.dataset} ({self.digest[:8]})"
+
+    @property
+    def mock(self) -> MockSample | None:
+        """The mock sample of this version, once its host has sent it."""
+        found: MockSample | None = MockSample.objects.filter(pk=self.mock_digest).first()
+        return found
+
+
+class MockSample(models.Model):
+    """Made-up rows to develop on, as the exact bytes that a host has sent; datasets of one schema share them."""
+
+    digest = models.CharField(_("digest"), max_length=DIGEST_LENGTH, primary_key=True)
+    content = models.BinaryField(_("content"))
+    received_at = models.DateTimeField(_("received"), default=timezone.now)
+
+    class Meta:
+        verbose_name = _("mock sample")
+        verbose_name_plural = _("mock samples")
+
+    def __str__(self) -> str:
+        return self.digest[:8]
+
+    @property
+    def sample(self) -> wire.MockSample:
+        """The rows."""
+        return wire.MockSample.parse(bytes(self.content), wire.MAXIMUM_MOCK_BYTES)

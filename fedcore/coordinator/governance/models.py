@@ -1,14 +1,26 @@
-"""The tables of governance: `people` (organisations, people, keys), `catalogue` (hosts, datasets) and `access`."""
+"""The tables of governance: `people` (organisations, people, keys), `catalogue` (hosts, datasets), `access` and
+`dry_runs`."""
 
 from fedcore.coordinator.governance.access import AccessRequest, Grant, Release, RequestState
-from fedcore.coordinator.governance.catalogue import Dataset, OwnerHost
+from fedcore.coordinator.governance.catalogue import (
+    Dataset,
+    DatasetVersion,
+    MockSample,
+    OwnerHost,
+    Sensitivity,
+)
+from fedcore.coordinator.governance.dry_runs import DryRun, DryRunState
 from fedcore.coordinator.governance.people import Membership, Organisation, Person, PersonKey, Role
 
 __all__ = [
     "AccessRequest",
     "Dataset",
+    "DatasetVersion",
+    "DryRun",
+    "DryRunState",
     "Grant",
     "Membership",
+    "MockSample",
     "Organisation",
     "OwnerHost",
     "Person",
@@ -16,4 +28,5 @@ __all__ = [
     "Release",
     "RequestState",
     "Role",
+    "Sensitivity",
 ]

@@ -77,11 +77,31 @@ class Datasets(Governed[Any]):
         offered = Q(is_offered=True, host__is_active=True)
         return offered | Q(host__organisation__in=person.organisations_with_oversight())
 
+    def offered(self) -> Self:
+        """What is in the catalogue now."""
+        return self.filter(is_offered=True, host__is_active=True)
+
+
+class DatasetVersions(Governed[Any]):
+    """Versions: seen with their dataset."""
+
+    def rule(self, person: Person) -> Q:
+        offered = Q(dataset__is_offered=True, dataset__host__is_active=True)
+        return offered | Q(dataset__host__organisation__in=person.organisations_with_oversight())
+
 
 class AccessRequests(Governed[Any]):
     def rule(self, person: Person) -> Q:
         overseen = Q(dataset__host__organisation__in=person.organisations_with_oversight())
         return Q(requested_by=person) | overseen
+
+
+class DryRuns(Governed[Any]):
+    """Dry runs: one's own, and those of requests that one sees."""
+
+    def rule(self, person: Person) -> Q:
+        overseen = Q(request__dataset__host__organisation__in=person.organisations_with_oversight())
+        return Q(asked_by=person) | Q(request__requested_by=person) | overseen
 
 
 class Grants(Governed[Any]):

@@ -12,6 +12,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from fedcore.coordinator import plugins
+from fedcore.coordinator.governance import trying
 from fedcore.coordinator.governance.decisions import DecisionError
 from fedcore.coordinator.governance.models import AccessRequest, Dataset, Person, PersonKey, Role
 from fedcore.plugin_api.models import ModelType
@@ -68,6 +69,7 @@ def submit_request(signed: Signed, person: Person) -> tuple[AccessRequest, bool]
     _check_plugins(message)
     with transaction.atomic():
         kept, is_new = _kept(signed, message, dataset, person, expires_at)
+        trying.ask_for_request(kept)
     return _of(person, signed, kept), is_new
 
 
@@ -135,7 +137,8 @@ def _dataset_of(message: wire.AccessRequest, person: Person) -> Dataset:
     asked = message.dataset
     dataset: Dataset | None = (
         Dataset.objects.visible_to(person)
-        .filter(host__signing_key=asked.host, host__is_active=True, name=asked.name, is_offered=True)
+        .offered()
+        .filter(host__signing_key=asked.host, name=asked.name)
         .first()
     )
     if dataset is None:

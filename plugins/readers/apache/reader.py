@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import logging
-from typing import Annotated, ClassVar
+from collections.abc import Iterable, Mapping
+from typing import Annotated, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from fedcore.plugin_api import Records, Text, UnreadableDataset
+from fedcore.plugin_api import ColumnKind, MockFile, Records, Text, UnreadableDataset
 from fedcore.plugin_api.lines import LineOptions, LineReader, Lines
 
 _LOG = logging.getLogger(__name__)
 
 _COMMON = 'host ident user [time] "request" status size'
+_MOCK_ATTACKS: Final = 0.4
 
 
 class ApacheOptions(LineOptions):
@@ -39,6 +41,15 @@ class ApacheReader(LineReader[ApacheOptions]):
 
     Options = ApacheOptions
     compared = ("method", "target")
+    kinds: ClassVar[Mapping[str, ColumnKind]] = {
+        "host": ColumnKind.IDENTIFIER,
+        "user": ColumnKind.IDENTIFIER,
+        "time": ColumnKind.TIME,
+        "method": ColumnKind.CATEGORY,
+        "protocol": ColumnKind.CATEGORY,
+        "status": ColumnKind.CATEGORY,
+        "size": ColumnKind.NUMBER,
+    }
     form: ClassVar[str]
     combined: ClassVar[bool]
 
@@ -56,6 +67,24 @@ class ApacheReader(LineReader[ApacheOptions]):
         if not self.options.labels:
             return Records(columns, self.labels_by_file(lines, int(parsed.well_formed.sum())))
         return Records(columns, _is_attack(parsed.column("label")))
+
+    def mock(self, rows: int, seed: int) -> list[MockFile]:
+        """Lines of the generator, with their label at the end or in a file of each class, as this reader expects."""
+        from .generator import BENIGN, generate
+
+        lines = [line.rpartition(" ") for line in generate(rows, seed, attack_share=_MOCK_ATTACKS)]
+        labelled = [(self._in_own_form(line), label) for line, _, label in lines]
+        if self.options.labels:
+            return [_file(f"{line} {label}" for line, label in labelled)]
+        benign, attack = self.classes
+        return [
+            _file((line for line, label in labelled if label == f'"{BENIGN}"'), benign),
+            _file((line for line, label in labelled if label != f'"{BENIGN}"'), attack),
+        ]
+
+    def _in_own_form(self, line: str) -> str:
+        # No field of the generator's has a quote, so the last two quoted fields are referrer and agent.
+        return line if self.combined else line.rsplit(' "', 2)[0]
 
     def _treat_malformed(self, lines: Lines, rows: NDArray[np.int64], with_label: bool) -> None:
         if not len(rows):
@@ -115,3 +144,7 @@ def _is_attack(labels: Text) -> NDArray[np.int64]:
     single = np.diff(labels.offsets) == 1
     dashes[single] = labels.data[labels.offsets[:-1][single]] == ord("-")
     return np.where(dashes, np.int64(0), np.int64(1))
+
+
+def _file(lines: Iterable[str], label: str | None = None) -> MockFile:
+    return MockFile("".join(f"{line}\n" for line in lines).encode(), label)

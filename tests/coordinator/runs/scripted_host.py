@@ -101,8 +101,8 @@ class ScriptedHost:
             method, path, body, content_type="application/json", headers={**signed, **headers}
         )
 
-    def announce(self, *offers: DatasetOffer) -> Any:
-        message = Announcement(datasets=offers, announced_at=int(time.time()))
+    def announce(self, *offers: DatasetOffer, at: int | None = None) -> Any:
+        message = Announcement(datasets=offers, announced_at=at or int(time.time()))
         body = message.signed_by(self.key).encode().encode()
         return self.send("POST", "/api/host/announcements", body)
 

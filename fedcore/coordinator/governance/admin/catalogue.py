@@ -8,12 +8,15 @@ from django import forms
 from django.contrib import admin
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from fedcore.coordinator.governance.admin.base import GovernedAdmin, ago, badge, code
-from fedcore.coordinator.governance.models import Dataset, OwnerHost
+from fedcore.coordinator.governance.models import Dataset, OwnerHost, Sensitivity
+from fedcore.coordinator.governance.people import person_of
+from fedcore.coordinator.governance.search import SEARCHED, with_mocks, with_texts
+from fedcore.coordinator.governance.shown_dataset import SENSITIVITY_COLOURS, show
 from fedcore.wire.keys import HostCard
 
 
@@ -90,42 +93,53 @@ class OwnerHostAdmin(GovernedAdmin):
 
 @admin.register(Dataset)
 class DatasetAdmin(GovernedAdmin):
-    list_display = ("title", "name", "host", "organisation", "shown_rows", "classes_in_words", "offered")
-    list_filter = ("host__organisation", "is_offered")
+    list_display = (
+        *("title", "path", "organisation", "shown_sensitivity", "shown_rows", "has_mock", "offered"),
+    )
+    list_filter = ("host__organisation", "sensitivity", "reader", "is_offered")
     list_select_related = ("host__organisation",)
-    search_fields = ("name", "title", "description")
+    search_fields = SEARCHED
+    search_help_text = _("In names, descriptions, terms, contacts, columns and classes")
+    change_form_outer_before_template = "governance/dataset.html"
     fieldsets = (
-        (None, {"fields": ("title", "name", "host", "organisation", "description", "offered")}),
-        (_("Schema"), {"fields": ("reader", "columns_in_words", "classes_in_words", "shown_rows")}),
-        (_("Version"), {"fields": ("shown_version", "announced_at")}),
+        (
+            _("As programs name it"),
+            {
+                "classes": ("collapse",),
+                "fields": ("shown_host", "name", "shown_version", "announced_at"),
+            },
+        ),
     )
-    readonly_fields = (
-        "organisation",
-        "offered",
-        "columns_in_words",
-        "classes_in_words",
-        "shown_rows",
-        "shown_version",
-    )
+    readonly_fields = ("shown_host", "shown_version")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Dataset]:
-        return super().get_queryset(request).select_related("host__organisation")
+        rows: QuerySet[Dataset] = super().get_queryset(request)
+        return with_mocks(with_texts(rows)).select_related("host__organisation")
 
     @admin.display(description=_("organisation"))
     def organisation(self, dataset: Dataset) -> str:
         return str(dataset.organisation)
 
-    @admin.display(description=_("columns"))
-    def columns_in_words(self, dataset: Dataset) -> str:
-        return ", ".join(dataset.columns)
+    @admin.display(description=_("name"), ordering="name")
+    def path(self, dataset: Dataset) -> str:
+        return code(str(dataset))
 
-    @admin.display(description=_("classes"))
-    def classes_in_words(self, dataset: Dataset) -> str:
-        return ", ".join(dataset.classes) or "-"
+    @admin.display(description=_("sensitivity"), ordering="sensitivity")
+    def shown_sensitivity(self, dataset: Dataset) -> str:
+        colour = SENSITIVITY_COLOURS[Sensitivity(dataset.sensitivity)]
+        return badge(dataset.get_sensitivity_display(), colour)
 
     @admin.display(description=_("rows (rounded)"), ordering="rows")
     def shown_rows(self, dataset: Dataset) -> str:
         return f"{dataset.rows:,}"
+
+    @admin.display(description=_("mock sample"), boolean=True)
+    def has_mock(self, dataset: Any) -> bool:
+        return dataset.mock_digest is not None
+
+    @admin.display(description=_("owner host's key"))
+    def shown_host(self, dataset: Dataset) -> str:
+        return code(dataset.host.signing_key)
 
     @admin.display(description=_("version"))
     def shown_version(self, dataset: Dataset) -> str:
@@ -134,3 +148,15 @@ class DatasetAdmin(GovernedAdmin):
     @admin.display(description=_("offered"))
     def offered(self, dataset: Dataset) -> str:
         return badge(_("offered"), "success") if dataset.is_offered else badge(_("withdrawn"), "danger")
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        dataset = self.get_object(request, object_id)
+        shown = {"shown": show(dataset, person_of(request)) if dataset else None, "title": _("Dataset")}
+        page: HttpResponse = super().change_view(request, object_id, form_url, (extra_context or {}) | shown)
+        return page

@@ -1,0 +1,17 @@
+"""Governance's Celery tasks: each is one call of the domain, and may be lost or repeated without harm."""
+
+from __future__ import annotations
+
+from celery import shared_task
+
+from fedcore.coordinator.governance import trying
+
+
+@shared_task(name=trying.TASK)
+def dry_run(*, dry_run_id: str) -> None:
+    trying.perform(dry_run_id)
+
+
+@shared_task(name=trying.SWEEP)
+def sweep_dry_runs() -> None:
+    trying.sweep()
