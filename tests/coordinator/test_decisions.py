@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from fedcore.coordinator.governance import decisions
+from fedcore.coordinator.governance import booking, decisions
 from fedcore.coordinator.governance.decisions import DecisionError, Limits
 from fedcore.coordinator.governance.models import AccessRequest, Dataset, Grant, Membership
 
@@ -112,7 +112,7 @@ def test_a_grant_never_exceeds_the_request(cast, asked, limits):
 def test_a_download_that_was_not_asked_is_not_granted(cast, asked):
     asked.download = False
     asked.save()
-    with pytest.raises(DecisionError, match="does not ask to download"):
+    with pytest.raises(DecisionError, match="does not cover downloading"):
         decisions.approve(asked, cast.olga, Limits(download=True))
 
 
@@ -150,26 +150,26 @@ def test_a_revoked_grant_is_dead_at_once(cast, asked):
     grant.refresh_from_db()
     assert not grant.is_usable()
     with pytest.raises(DecisionError) as refused:
-        decisions.book_release(grant, "a" * 64)
+        booking.book_release(grant, "a" * 64)
     assert refused.value.code == "grant_revoked"
 
 
 def test_a_release_is_booked_once_for_a_run_and_never_beyond_the_grant(cast, asked):
     grant = decisions.approve(asked, cast.olga, Limits(releases=2))
     for run in ("a" * 64, "a" * 64, "b" * 64):
-        decisions.book_release(grant, run)
+        booking.book_release(grant, run)
     assert grant.releases_used == 2
     assert not grant.is_usable()
     with pytest.raises(DecisionError) as refused:
-        decisions.book_release(grant, "c" * 64)
+        booking.book_release(grant, "c" * 64)
     assert refused.value.code == "releases_spent"
-    decisions.book_release(grant, "b" * 64)
+    booking.book_release(grant, "b" * 64)
 
 
 def test_no_release_is_booked_after_the_expiry(cast, asked):
     grant = decisions.approve(asked, cast.olga)
     with pytest.raises(DecisionError) as refused:
-        decisions.book_release(grant, "a" * 64, now=grant.expires_at)
+        booking.book_release(grant, "a" * 64, now=grant.expires_at)
     assert refused.value.code == "grant_expired"
 
 

@@ -43,6 +43,13 @@ class Organisation(models.Model):
 
     name = models.CharField(_("name"), max_length=NAME_LENGTH, unique=True, validators=[is_name])
     title = models.CharField(_("title"), max_length=200)
+    two_approvers = models.BooleanField(
+        _("two data owners approve"),
+        default=False,
+        help_text=_(
+            "A request is granted once two data owners have approved it, the second at most what the first did."
+        ),
+    )
 
     objects: ClassVar = rules.Organisations.as_manager()
 
