@@ -210,6 +210,10 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
+    "ENUM_NAME_OVERRIDES": {
+        "RequestStateEnum": "fedcore.coordinator.governance.access.RequestState",
+        "RunStateEnum": "fedcore.coordinator.runs.states.RunState",
+    },
 }
 
 # --- language, time, files -------------------------------------------------------------------------------

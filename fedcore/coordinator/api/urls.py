@@ -9,6 +9,7 @@ from fedcore.coordinator.api import (
     access,
     addresses,  # noqa: F401 (registers what may stand in an address)
     catalogue,
+    notices,
     people,
     public,
 )
@@ -24,8 +25,15 @@ urlpatterns = [
     path("requests", access.RequestsView.as_view(), name="requests"),
     path("requests/<digest:digest>", access.RequestView.as_view(), name="request"),
     path("requests/<digest:digest>/approve", access.ApproveView.as_view(), name="request-approve"),
+    path("requests/<digest:digest>/renew", access.RenewView.as_view(), name="request-renew"),
     path("requests/<digest:digest>/refuse", access.RefuseView.as_view(), name="request-refuse"),
+    path("requests/<digest:digest>/ask", access.AskView.as_view(), name="request-ask"),
+    path("requests/<digest:digest>/answer", access.AnswerView.as_view(), name="request-answer"),
+    path("requests/<digest:digest>/tighten", access.TightenView.as_view(), name="request-tighten"),
     path("requests/<digest:digest>/revoke", access.RevokeView.as_view(), name="request-revoke"),
+    path("requests/<digest:digest>/withdraw", access.WithdrawView.as_view(), name="request-withdraw"),
+    path("notices", notices.NoticesView.as_view(), name="notices"),
+    path("notices/read", notices.ReadView.as_view(), name="notices-read"),
     path("coordinator", public.CoordinatorView.as_view(), name="coordinator"),
     path("health", public.HealthView.as_view(), name="health"),
     path("schema", SpectacularAPIView.as_view(), name="schema"),

@@ -33,7 +33,7 @@ def book_release(
 
 def spent_micro(grant: Grant) -> int:
     """The epsilon of all runs of a grant that promised one, in millionths."""
-    booked = grant.used.values_list("epsilon_micro", flat=True)
+    booked = (release.epsilon_micro for release in grant.used.all())
     return sum(epsilon for epsilon in booked if isinstance(epsilon, int))
 
 

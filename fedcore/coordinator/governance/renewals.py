@@ -22,9 +22,10 @@ def is_renewal(request: AccessRequest) -> bool:
 
 def limits_of_renewal(request: AccessRequest) -> Limits | None:
     """The limits of the grant that is renewed, with period and releases as asked; None for what is no renewal."""
-    if not is_renewal(request):
+    old = request.replaces
+    if old is None or not is_renewal(request):
         return None
-    grant = request.replaces.grant
+    grant = old.grant
     return Limits(
         protocols=tuple(grant.protocols),
         backends=tuple(grant.backends),
