@@ -162,6 +162,7 @@ CELERY_BEAT_SCHEDULE = {
     # What a lost message, a killed worker or a wiped broker left behind is found again.
     "sweep": {"task": "fedcore.runs.sweep", "schedule": 2.0, "options": {"expires": 2.0}},
     "tidy": {"task": "fedcore.runs.tidy", "schedule": 3600.0},
+    "remind": {"task": "fedcore.governance.remind", "schedule": 60.0, "options": {"expires": 60.0}},
 }
 CELERY_TIMEZONE = "UTC"
 
@@ -186,6 +187,13 @@ AXES_RESET_ON_SUCCESS = True
 AXES_LOCKOUT_CALLABLE = "fedcore.coordinator.api.errors.locked_out"
 AXES_VERBOSE = False
 AXES_SENSITIVE_PARAMETERS = ["username", "ip_address", "password", "token"]
+
+# --- notices by e-mail: off, and to the console where no server is named ---------------------------------
+FEDCORE_EMAIL: bool = env.bool("FEDCORE_EMAIL", default=False)
+vars().update(env.email("FEDCORE_EMAIL_URL", default="consolemail://"))
+DEFAULT_FROM_EMAIL: str = env("FEDCORE_EMAIL_FROM", default="fedcore@localhost")
+EMAIL_TIMEOUT = 20
+FEDCORE_PUBLIC_URL: str = env("FEDCORE_PUBLIC_URL", default="")
 
 # --- REST ------------------------------------------------------------------------------------------------
 REST_FRAMEWORK = {

@@ -24,8 +24,16 @@ def dialog(asked, decision):
 def answers(decision, asked):
     given = {"_form_submitted": "on", "reason": "because"}
     if decision == "approve":
-        given |= {"releases": "3", "expires_on": f"{asked.expires_at:%Y-%m-%d}"}
+        given |= limits_as_asked(asked) | {"releases": "3", "download": ""}
     return given
+
+
+def limits_as_asked(asked):
+    return {
+        **{name: getattr(asked, name) for name in ("protocols", "backends", "model_types")},
+        **{"releases": asked.releases, "minimum_owners": asked.minimum_owners, "epsilon_micro": "none"},
+        **{"expires_at": f"{asked.expires_at:%Y-%m-%d}", "download": "on"},
+    }
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -45,7 +45,7 @@ from fedcore.coordinator.governance.models import (
 from fedcore.coordinator.governance.notices import About
 from fedcore.coordinator.governance.problems import DecisionError
 
-__all__ = ["Decision", "DecisionError", "Limits", "decided", "open_to"]
+__all__ = ["Decision", "DecisionError", "Limits", "bound_of", "decided", "open_to", "within"]
 
 decided = Signal()
 """Sent after a decision is committed, with `request`: whatever waits for it, or relies on it, may look again."""
@@ -115,7 +115,7 @@ def approve(
         state = RequestState.APPROVED if is_final else RequestState.PROPOSED
         _move(request, Decision.APPROVE, state, person, reason, now)
         _check_current(request, now)
-        values = _within(first or request, limits or Limits(), now)
+        values = within(first or request, limits or Limits(), now)
         if not is_final:
             _propose(request, person, values, reason, now)
             return None
@@ -194,7 +194,7 @@ def tighten(request: AccessRequest, person: Person, limits: Limits, reason: str)
     with transaction.atomic():
         _move(request, Decision.TIGHTEN, RequestState.APPROVED, person, reason, now)
         grant: Grant = Grant.objects.select_for_update().get(request=request)
-        values = _within(grant, limits, now, grant.releases_used)
+        values = within(grant, limits, now)
         if values == limits_of(grant):
             raise DecisionError(
                 "nothing_changed", _("All limits are as before. Lower one, or revoke the grant.")
@@ -251,6 +251,32 @@ def _propose(
     _tell_owners(request, About.SECOND_APPROVAL, text, person)
 
 
+def bound_of(request: AccessRequest) -> Limited:
+    """What an approval may allow at most: the first approval where there is one, else what was asked."""
+    return _proposal_of(request) or request
+
+
+def within(bound: Limited, limits: Limits, now: datetime) -> dict[str, Any]:
+    """The limits of `bound` with the tighter `limits`.
+
+    Raises `DecisionError` (`exceeds_request`) with every mistake.
+    """
+    subjects = {
+        AccessRequest: _("The request"),
+        Proposal: _("The first approval"),
+        Grant: _("The grant"),
+    }
+    values = narrowed(bound, limits)
+    mistakes = excess(values, bound, subjects[type(bound)], now)
+    used = bound.releases_used if isinstance(bound, Grant) else 0
+    if values["releases"] < used and "releases" not in mistakes:
+        text = _("%(used)d runs have used it already: leave it at %(used)d at least, or revoke the grant.")
+        mistakes["releases"] = text % {"used": used}
+    if mistakes:
+        raise DecisionError("exceeds_request", " ".join(mistakes.values()), mistakes)
+    return values
+
+
 def _proposal_of(request: AccessRequest) -> Proposal | None:
     """The first approval, as long as the person who gave it still owns the data."""
     if request.state != RequestState.PROPOSED:
@@ -259,23 +285,6 @@ def _proposal_of(request: AccessRequest) -> Proposal | None:
     if found is None or not found.proposed_by.owns_data_of(request.dataset.organisation.pk):
         return None
     return found
-
-
-def _within(bound: Limited, limits: Limits, now: datetime, used: int = 0) -> dict[str, Any]:
-    """`bound` with the tighter `limits`. Raises `DecisionError` (`exceeds_request`) with every mistake."""
-    subjects = {
-        AccessRequest: _("The request"),
-        Proposal: _("The first approval"),
-        Grant: _("The grant"),
-    }
-    values = narrowed(bound, limits)
-    mistakes = excess(values, bound, subjects[type(bound)], now)
-    if values["releases"] < used and "releases" not in mistakes:
-        text = _("%(used)d runs have used it already: leave it at %(used)d at least, or revoke the grant.")
-        mistakes["releases"] = text % {"used": used}
-    if mistakes:
-        raise DecisionError("exceeds_request", " ".join(mistakes.values()), mistakes)
-    return values
 
 
 def _check_owner(request: AccessRequest, person: Person) -> None:

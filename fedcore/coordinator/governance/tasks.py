@@ -1,0 +1,17 @@
+"""The Celery tasks of governance: each is one call of the domain, and may be lost or repeated without harm."""
+
+from __future__ import annotations
+
+from celery import shared_task
+
+
+@shared_task(name="fedcore.governance.remind")
+def remind() -> None:
+    from django.utils import timezone
+
+    from fedcore.coordinator.governance.mailing import send_notices
+    from fedcore.coordinator.governance.reminders import remind
+
+    now = timezone.now()
+    remind(now)
+    send_notices(now)
