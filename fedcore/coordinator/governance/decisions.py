@@ -104,14 +104,15 @@ def approve(
     _check_owner(request, person)
     now = timezone.now()
     with transaction.atomic():
-        first = _proposal_of(AccessRequest.objects.select_for_update().get(pk=request.pk))
+        locked = AccessRequest.objects.select_for_update().get(pk=request.pk)
+        first = _proposal_of(locked)
         if first is not None and first.proposed_by_id == person.pk:
             raise DecisionError(
                 "second_person",
                 _("You have approved it already. A second data owner of %(organisation)s must approve it.")
                 % {"organisation": request.dataset.organisation},
             )
-        is_final = first is not None or not request.dataset.organisation.two_approvers
+        is_final = first is not None or not locked.dataset.organisation.two_approvers
         state = RequestState.APPROVED if is_final else RequestState.PROPOSED
         _move(request, Decision.APPROVE, state, person, reason, now)
         _check_current(request, now)
