@@ -63,6 +63,7 @@ class Protection:
     is_known: bool
     renames_only: bool = False
     is_bare: bool = False
+    minimum_owners: int = 1
 
 
 @dataclass(frozen=True)
@@ -156,6 +157,7 @@ def _protection(name: str) -> Protection:
         is_known=True,
         renames_only=backend.renames_only,
         is_bare=is_bare,
+        minimum_owners=backend.minimum_owners,
     )
 
 
@@ -192,6 +194,10 @@ def _warnings(
         found.append(
             _("A backend is not installed here, so nobody can tell what leaves. Refuse the request.")
         )
+    if rows_leave and request.minimum_owners == 1 and any(each.minimum_owners == 1 for each in protections):
+        found.append(
+            _("It asks for runs with your data alone, too. More owners in each run hide yours among others'.")
+        )
     return found + _warnings_of_standing(request)
 
 
@@ -204,10 +210,6 @@ def _warnings_of_standing(request: AccessRequest) -> list[str]:
         return found
     if request.is_over():
         found.append(_("The time that it asks for has passed: it can no longer be approved."))
-    if request.minimum_owners == 1 and any(protocol != Protocol.LOCAL for protocol in request.protocols):
-        found.append(
-            _("It asks for runs with your data alone, too. More owners in each run hide yours among others'.")
-        )
     if request.epsilon_micro == NO_PROMISE:
         found.append(
             _("It asks for no privacy limit: nothing bounds what models and counts tell about a single row.")
