@@ -169,6 +169,7 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 10.0,
         "options": {"expires": 10.0},
     },
+    "remind": {"task": "fedcore.governance.remind", "schedule": 60.0, "options": {"expires": 60.0}},
 }
 CELERY_TIMEZONE = "UTC"
 
@@ -194,6 +195,13 @@ AXES_LOCKOUT_CALLABLE = "fedcore.coordinator.api.errors.locked_out"
 AXES_VERBOSE = False
 AXES_SENSITIVE_PARAMETERS = ["username", "ip_address", "password", "token"]
 
+# --- notices by e-mail: off, and to the console where no server is named ---------------------------------
+FEDCORE_EMAIL: bool = env.bool("FEDCORE_EMAIL", default=False)
+vars().update(env.email("FEDCORE_EMAIL_URL", default="consolemail://"))
+DEFAULT_FROM_EMAIL: str = env("FEDCORE_EMAIL_FROM", default="fedcore@localhost")
+EMAIL_TIMEOUT = 20
+FEDCORE_PUBLIC_URL: str = env("FEDCORE_PUBLIC_URL", default="")
+
 # --- REST ------------------------------------------------------------------------------------------------
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["knox.auth.TokenAuthentication"],
@@ -217,6 +225,10 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
+    "ENUM_NAME_OVERRIDES": {
+        "RequestStateEnum": "fedcore.coordinator.governance.access.RequestState",
+        "RunStateEnum": "fedcore.coordinator.runs.states.RunState",
+    },
 }
 
 # --- language, time, files -------------------------------------------------------------------------------

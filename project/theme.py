@@ -32,7 +32,17 @@ UNFOLD: dict[str, Any] = {
         "show_search": True,
         "show_all_applications": False,
         "navigation": [
-            {"items": [_entry(_("Overview"), "dashboard", "index")]},
+            {
+                "items": [
+                    _entry(_("Overview"), "dashboard", "index"),
+                    _entry(
+                        _("Notices"),
+                        "notifications",
+                        "governance_notice_changelist",
+                        badge="fedcore.coordinator.governance.notices.badge",
+                    ),
+                ]
+            },
             {
                 "title": _("Access"),
                 "items": [

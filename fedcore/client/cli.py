@@ -6,52 +6,43 @@ import json
 import os
 import tomllib
 from collections.abc import Callable
-from functools import partial, wraps
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from fedcore.client import cli_requests, terminal
 from fedcore.client.catalogue import Dataset
 from fedcore.client.catalogue_tables import show_dataset, show_dry_run, table_of_datasets
 from fedcore.client.comparison import Comparison
-from fedcore.client.errors import FedcoreError
 from fedcore.client.progress import follow as follow_run
 from fedcore.client.runs import RunPlan
-from fedcore.client.session import HOME_VARIABLE, Session
+from fedcore.client.session import Session
+from fedcore.client.terminal import console, told_in_one_line
 from fedcore.wire.keys import fingerprint
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Train one model on data that stays with its owners."
 )
-console = Console()
-errors = Console(stderr=True)
+OPEN_STATES: Final = ("approved", "waiting", "asked_back", "proposed")
+"""Under these a run may be submitted: it starts once every request is approved."""
 
 PlanFile = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A run plan (TOML).")]
 RunId = Annotated[str, typer.Argument(help="A run's id, or its first characters.")]
 
 
 def command(given: str | Callable[..., None]) -> Callable[..., Any]:
-    """Register a command whose errors are one line for a person, and exit status 1; a name may be given."""
+    """Register a command; a name may be given."""
     if isinstance(given, str):
         return partial(_registered, given)
     return _registered(None, given)
 
 
 def _registered(name: str | None, function: Callable[..., None]) -> Callable[..., None]:
-    @app.command(name)
-    @wraps(function)
-    def run(*arguments: Any, **options: Any) -> None:
-        try:
-            function(*arguments, **options)
-        except (FedcoreError, ValueError, OSError) as error:
-            errors.print(f"[bold red]Error:[/] {escape(str(error))}", highlight=False)
-            raise typer.Exit(1) from None
-
-    return run
+    return app.command(name)(told_in_one_line(function))
 
 
 @command
@@ -150,9 +141,15 @@ def request(
     releases: Annotated[int, typer.Option(help="How many runs.")] = 1,
     days: Annotated[int, typer.Option(help="For how many days.")] = 30,
     download: Annotated[bool, typer.Option(help="Ask to download the pseudonymised dataset.")] = False,
+    epsilon: Annotated[float | None, typer.Option(help="A privacy limit of all runs together.")] = None,
+    replaces: Annotated[
+        list[str] | None,
+        typer.Option(help="An earlier request that the new one stands in for; once for each dataset."),
+    ] = None,
 ) -> None:
     """Ask owners for leave to run a plan on their datasets."""
     session, wanted = _session(), _plan(plan)
+    earlier = _replaced(session, replaces or [])
     for found in _datasets(session, dataset):
         digest = session.request_access(
             found,
@@ -163,22 +160,28 @@ def request(
             days=days,
             minimum_owners=wanted.minimum_owners,
             download=download,
+            epsilon=epsilon,
+            replaces=earlier.get((found.host_name, found.name)),
         )
         console.print(f"Asked {found.host_name} for {found.name}: request {digest}")
 
 
+app.add_typer(cli_requests.app, name="requests")
+
+
 @command
-def requests() -> None:
-    """List your access requests and their states."""
-    table = Table("request", "dataset", "state", "releases", "reason", title="Access requests")
-    for item in _session().requests():
-        grant = item["grant"] or {"releases_used": 0, "releases": item["releases"]}
-        releases = f"{grant['releases_used']} of {grant['releases']}"
-        dataset = f"{item['host_name']}/{item['dataset']}"
-        table.add_row(
-            item["digest"][:12], dataset, item["state"], releases, item.get("decision_reason") or ""
-        )
+def notices(
+    read: Annotated[bool, typer.Option("--read", help="Mark all of them as read.")] = False,
+) -> None:
+    """List what happened that you should know of: questions, decisions, ends of runs and grants."""
+    session = _session()
+    table = Table("", "when", "about", "what happened", title="Notices")
+    for item in session.notices():
+        new = "" if item["read_at"] else "new"
+        table.add_row(new, item["created_at"][:16], item["about"], escape(item["text"]))
     console.print(table)
+    if read:
+        console.print(f"{session.mark_read()} marked as read.")
 
 
 @command
@@ -275,8 +278,7 @@ def main() -> None:
 
 
 def _session(url: str | None = None) -> Session:
-    home = os.environ.get(HOME_VARIABLE)
-    return Session.open(url, Path(home) if home else None)
+    return terminal.open_session(url)
 
 
 def _plan(path: Path) -> RunPlan:
@@ -295,10 +297,27 @@ def _datasets(session: Session, names: list[str]) -> list[Dataset]:
     return [offered[name] for name in names]
 
 
+def _replaced(session: Session, starts: list[str]) -> dict[tuple[str, str], str]:
+    """The digests of earlier requests, by the dataset that each is about."""
+    known = session.requests() if starts else []
+    found = {}
+    for start in starts:
+        matching = [item for item in known if item["digest"].startswith(start)]
+        if len(matching) != 1:
+            raise ValueError(f"{len(matching)} requests begin with {start!r}: give more of the digest.")
+        found[matching[0]["host_name"], matching[0]["dataset"]] = str(matching[0]["digest"])
+    return found
+
+
 def _grant_for(session: Session, dataset: Dataset) -> str:
     for item in session.requests():
         same = item["dataset"] == dataset.name and item["host_name"] == dataset.host_name
-        if same and item["version"] == dataset.version and item["state"] in ("approved", "waiting"):
+        if (
+            same
+            and item["version"] == dataset.version
+            and item["state"] in OPEN_STATES
+            and not item["expired"]
+        ):
             return str(item["digest"])
     raise ValueError(f"You have no grant for {dataset.host_name}/{dataset.name}. Ask with `fedcore request`.")
 

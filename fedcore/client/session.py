@@ -23,6 +23,7 @@ from fedcore.client.transport import Transport
 from fedcore.wire.access import AccessRequest
 from fedcore.wire.dry_runs import DryRunPlan
 from fedcore.wire.keys import HostCard, SigningKey, write_secret
+from fedcore.wire.spec import Privacy
 
 HOME_VARIABLE: Final = "FEDCORE_CLIENT_HOME"
 KEY_PROOF: Final = b"fedcore/key/v1\0"
@@ -30,6 +31,11 @@ FINISHED: Final = "finished"
 DRY_RUN_OVER: Final = "done"
 FIRST_PAUSE: Final = 0.2
 LONGEST_PAUSE: Final = 2.0
+_DATASET: Final = {"host": "host", "name": "dataset", "version": "version"}
+_RENEWED: Final = (
+    *("purpose", "organisation", "pipelines", "protocols", "backends", "models"),
+    *("minimum_owners", "download"),
+)
 END_STATES: Final = frozenset({FINISHED, "failed", "cancelled", "expired"})
 
 
@@ -181,7 +187,8 @@ class Session:
         """Ask the owner of `dataset` for leave to run `plans`; returns the digest that names the request.
 
         `terms`: `purpose`, `reason`, `releases` (default: one for each plan), `days` (default 30),
-        `minimum_owners`, `download`. Raises `Refused` with every mistake.
+        `minimum_owners`, `download`, `epsilon` (of all runs together), `replaces` (the digest of an earlier request).
+        Raises `Refused` with every mistake.
         """
         request = access_request(dataset, plans, self.me()["organisation"], **terms)
         signed = request.signed_by(self.key)
@@ -197,11 +204,60 @@ class Session:
         found: dict[str, Any] = self._http.get(f"/api/requests/{digest}")
         return found
 
+    def renew(
+        self,
+        request: Mapping[str, Any],
+        *,
+        days: int = 30,
+        releases: int | None = None,
+        reason: str = "",
+    ) -> str:
+        """Ask for a grant again, for another period and number of runs: the owner can renew it with one decision.
+
+        `request`: what `request()` gave. Returns the digest of the new request.
+        """
+        asked = AccessRequest.model_validate_json(
+            json.dumps(
+                {
+                    "dataset": {name: request[key] for name, key in _DATASET.items()},
+                    **{name: request[name] for name in _RENEWED},
+                    "privacy": {"epsilon_micro": request["epsilon_micro"], "delta": request["delta"]},
+                    "reason": reason,
+                    "releases": releases or request["releases"],
+                    "expires_at": int(time.time()) + days * 24 * 3600,
+                    "replaces": request["digest"],
+                    "nonce": new_nonce(),
+                }
+            )
+        )
+        signed = asked.signed_by(self.key)
+        self._http.post_text("/api/requests", signed.encode())
+        return signed.digest
+
     def decide(self, digest: str, decision: str, **terms: Any) -> dict[str, Any]:
-        """For data owners: `approve` (with `releases`, `expires_at`, `download` at most as asked), `refuse`
-        or `revoke` (with a `reason`) a request for a dataset of one's own organisation."""
+        """Do something about a request; `may` of the request says what.
+
+        Data owners: `approve` (with limits at most as asked: `protocols`, `backends`, `models`, `epsilon_micro`,
+        `releases`, `minimum_owners`, `expires_at`, `download`), `renew`, `refuse`, `revoke` (with a `reason`),
+        `tighten` (with a `reason` and limits), `ask` (with a `text`). The scientist: `answer` (with a `text`),
+        `withdraw`.
+        """
         found: dict[str, Any] = self._http.post(f"/api/requests/{digest}/{decision}", terms)
         return found
+
+    # -- notices
+
+    def notices(self) -> list[dict[str, Any]]:
+        """What happened that this person should know of, newest first."""
+        found: list[dict[str, Any]] = self._http.get("/api/notices")
+        return found
+
+    def mark_read(self, ids: Sequence[int] | None = None) -> int:
+        """Mark notices as read, all or those with these ids; how many were unread before."""
+        marked: int = self._http.post("/api/notices/read", {} if ids is None else {"ids": list(ids)})[
+            "marked"
+        ]
+        return marked
 
     # -- runs
 
@@ -250,6 +306,11 @@ class Session:
         found: dict[str, Any] = self._http.get(f"/api/runs/{run}/report")
         return found
 
+    def rights(self, run: str) -> dict[str, Any]:
+        """What may be done now with what a run made: what the grants of all its data allow."""
+        found: dict[str, Any] = self._http.get(f"/api/runs/{run}/rights")
+        return found
+
     def model(self, run: str, target: Path | str) -> Path:
         """Fetch the model of a pooled run (safetensors) to `target`."""
         return self._http.download(f"/api/runs/{run}/model", Path(target))
@@ -282,6 +343,8 @@ def access_request(
     days: int = 30,
     minimum_owners: int = 1,
     download: bool = False,
+    epsilon: float | None = None,
+    replaces: str | None = None,
 ) -> AccessRequest:
     """The request that covers these plans on one dataset: the union of what they need, and no more."""
     now = int(time.time())
@@ -295,10 +358,12 @@ def access_request(
         protocols=_distinct(plan.protocol for plan in plans),
         backends=_distinct(plan.backend.name for plan in plans),
         models=_distinct(plan.model.name for plan in plans),
+        privacy=Privacy(epsilon_micro="none" if epsilon is None else round(epsilon * 1_000_000)),
         releases=releases or len(plans),
         minimum_owners=minimum_owners,
         download=download,
         expires_at=now + days * 24 * 3600,
+        replaces=replaces,
         nonce=new_nonce(),
     )
 

@@ -22,7 +22,8 @@ class AccessRequest(SignedMessage):
     """What a scientist asks of one owner: one dataset version, for what, how, how often, until when.
 
     `download` asks for leave to fetch the merged pseudonymised dataset, not only the model. What was
-    handed over cannot be called back.
+    handed over cannot be called back. `replaces` names an earlier request, by its digest, that this one stands in for:
+    people read it, it gives no leave and ends none.
     """
 
     KIND: ClassVar[str] = "access-request"
@@ -41,6 +42,7 @@ class AccessRequest(SignedMessage):
     minimum_owners: Annotated[int, Field(ge=1, le=64)] = 1
     download: bool = False
     expires_at: Seconds
+    replaces: Digest | None = None
     nonce: Nonce
 
 

@@ -156,7 +156,7 @@ def _key_of(person: Any) -> Any:
 
 
 def _requests(world: Any) -> dict[str, str]:
-    """Three of Sam's requests for Olga's data: two wait, one is granted."""
+    """Four of Sam's requests for Olga's data: three wait, one is granted."""
     from fedcore.coordinator.governance import decisions, trying
     from fedcore.wire.spec import Protocol
 
@@ -169,6 +169,7 @@ def _requests(world: Any) -> dict[str, str]:
             backends=("keyed_tokens",),
             models=("linear",),
         ),
+        "to keep": world.ask(world.north, reason="For another study.", minimum_owners=2),
         "to refuse": world.ask(world.north, reason="Everything, please.", releases=50),
         "to revoke": world.ask(
             world.north, reason="A first look.", protocols=(Protocol.LOCAL,), download=False

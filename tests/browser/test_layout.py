@@ -10,7 +10,17 @@ from tests.browser.conftest import DESKTOP, PHONE
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
-LISTS = ("accessrequest", "grant", "dataset", "ownerhost", "organisation", "person", "personkey", "run")
+LISTS = (
+    "notice",
+    "accessrequest",
+    "grant",
+    "dataset",
+    "ownerhost",
+    "organisation",
+    "person",
+    "personkey",
+    "run",
+)
 
 
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])

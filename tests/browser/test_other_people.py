@@ -25,7 +25,7 @@ def test_eve_sees_neither_requests_nor_grants_nor_runs(visit: Any, site: Any) ->
 
 def test_eve_cannot_open_the_dialogs_of_others(visit: Any, site: Any) -> None:
     page = visit("eve")
-    for decision in ("approve", "refuse", "revoke"):
+    for decision in ("approve", "renew", "ask", "refuse", "tighten", "revoke", "answer", "withdraw"):
         number = site.requests["to approve"]
         answer = page.request.get(
             f"{site.url}/admin/governance/accessrequest/{number}/{decision}/", max_redirects=0
@@ -40,7 +40,7 @@ def test_sam_reads_the_own_requests_and_decides_about_none(visit: Any, site: Any
     assert "south/access-2026" in page.content()
     page.goto(site.request("to approve"))
     assert site.fingerprint in page.locator(".fedcore-request").inner_text()
-    for decision in ("Approve", "Refuse", "Revoke"):
+    for decision in ("Approve", "Ask back", "Refuse", "Tighten", "Revoke"):
         assert page.get_by_role("link", name=decision).count() == 0
         assert page.get_by_role("button", name=decision).count() == 0
 

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from typer.testing import CliRunner, Result
 
-from fedcore.client import RunPlan, Session, cli
+from fedcore.client import RunPlan, Session, terminal
 from fedcore.client.cli import app
 from fedcore.wire.catalogue import MockSample
 from fedcore.wire.keys import HostCard, SealingKey, SigningKey
@@ -164,9 +164,9 @@ def sam(stranger: Session) -> Session:
 def fedcore(coordinator: FakeCoordinator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Run `fedcore` as Sam, who has a home of their own, against the fake coordinator."""
     transport = httpx.MockTransport(coordinator)
-    monkeypatch.setattr(cli, "_session", lambda url=None: Session(URL, tmp_path / "home", transport))
+    monkeypatch.setattr(terminal, "open_session", lambda url=None: Session(URL, tmp_path / "home", transport))
     monkeypatch.setenv("FEDCORE_PASSWORD", "correct horse battery")
-    monkeypatch.setattr(cli.console, "width", 200)
+    monkeypatch.setattr(terminal.console, "width", 200)
     (tmp_path / "plan.toml").write_text(PLAN)
     monkeypatch.chdir(tmp_path)
 

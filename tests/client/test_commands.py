@@ -7,6 +7,8 @@ import httpx
 import pytest
 
 from fedcore.client import Session
+from fedcore.wire.access import AccessRequest
+from fedcore.wire.signing import Signed
 
 from .conftest import BOTH, PLAN, URL, VERSION, FakeCoordinator, refusal
 
@@ -43,6 +45,35 @@ def test_a_request_goes_to_each_owner(fedcore: Any, coordinator: FakeCoordinator
     assert "Asked north for access-2026" in output
     assert "Asked south for access-2026" in output
     assert sum(request.url.path == "/api/requests" for request in coordinator.seen) == 2
+
+
+def test_a_request_may_name_the_one_it_replaces_and_a_privacy_limit(
+    fedcore: Any, coordinator: FakeCoordinator
+) -> None:
+    coordinator.requests = [_request(digest="ab" * 32), _request(digest="ac" * 32, host_name="south")]
+    result = fedcore("request", "plan.toml", *BOTH, "--replaces", "ac", "--epsilon", "1.5")
+    assert result.exit_code == 0, result.output
+    sent = [AccessRequest.parse(Signed.parse(body).text) for body in _posted(coordinator, "/api/requests")]
+    assert [asked.replaces for asked in sent] == [None, "ac" * 32]
+    assert {asked.privacy.epsilon_micro for asked in sent} == {1_500_000}
+
+
+def test_a_beginning_that_fits_no_request_or_two_is_refused(
+    fedcore: Any, coordinator: FakeCoordinator
+) -> None:
+    coordinator.requests = [_request(digest="ab" * 32), _request(digest="ac" * 32)]
+    for words in (
+        ("request", "plan.toml", *BOTH, "--replaces", "a"),
+        ("requests", "show", "a"),
+        ("requests", "withdraw", "b"),
+    ):
+        result = fedcore(*words)
+        assert result.exit_code == 1
+        assert "give more of the digest" in result.output
+
+
+def _posted(coordinator: FakeCoordinator, path: str) -> list[bytes]:
+    return [seen.content for seen in coordinator.seen if (seen.method, seen.url.path) == ("POST", path)]
 
 
 def test_an_unknown_dataset_is_named_with_those_that_exist(fedcore: Any) -> None:
@@ -158,7 +189,9 @@ def _request(**changes: Any) -> dict[str, Any]:
         "dataset": "access-2026",
         "host_name": "north",
         "version": VERSION,
+        "requested_by": "sam",
         "state": "waiting",
+        "expired": False,
         "releases": 1,
         "decision_reason": "",
         "grant": None,
@@ -167,8 +200,6 @@ def _request(**changes: Any) -> dict[str, Any]:
 
 
 def _started(coordinator: FakeCoordinator, request: httpx.Request) -> httpx.Response:
-    from fedcore.wire.signing import Signed
-
     run = Signed.parse(request.content).digest
     coordinator.runs = [{"id": run, "state": "finished", "title": "Detector"}]
     coordinator.events = [

@@ -162,6 +162,23 @@ def asked(cast: Cast, message: Callable[..., wire.AccessRequest]) -> AccessReque
     return submissions.submit_request(message().signed_by(cast.sam_key), cast.sam)[0]
 
 
+@pytest.fixture
+def wide(cast: Cast, message: Callable[..., wire.AccessRequest]) -> AccessRequest:
+    """A request of Sam's that leaves something to narrow in every limit."""
+    asked = message(
+        protocols=(Protocol.LOCAL, Protocol.POOLED),
+        backends=("keyed_tokens", "plaintext"),
+        models=("linear", "mlp"),
+        minimum_owners=2,
+    )
+    return submissions.submit_request(asked.signed_by(cast.sam_key), cast.sam)[0]
+
+
+def add_owner(cast: Cast, username: str) -> Person:
+    """Another data owner of Olga's organisation."""
+    return _person(username, cast.north.organisation, Role.DATA_OWNER)
+
+
 def register(person: Person) -> SigningKey:
     key = SigningKey.generate()
     submissions.register_key(person, key.public, proof(key, person.username))

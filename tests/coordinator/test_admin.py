@@ -3,14 +3,16 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from django.core.exceptions import PermissionDenied
 from django.urls import reverse
 from django.utils import timezone
 
 from fedcore.coordinator.governance import decisions
 from fedcore.coordinator.governance.models import AccessRequest, Grant, OwnerHost, Person, PersonKey
+from fedcore.coordinator.governance.people import set_two_approvers
 from fedcore.wire.keys import HostCard, SealingKey, SigningKey
 
-MODELS = ("accessrequest", "grant", "dataset", "ownerhost", "organisation", "person", "personkey")
+MODELS = ("accessrequest", "grant", "notice", "dataset", "ownerhost", "organisation", "person", "personkey")
 
 
 def page(model, key=None, kind="change"):
@@ -22,10 +24,18 @@ def dialog(asked, decision):
 
 
 def answers(decision, asked):
-    given = {"_form_submitted": "on", "reason": "because"}
-    if decision == "approve":
-        given |= {"releases": "3", "expires_on": f"{asked.expires_at:%Y-%m-%d}"}
+    given = {"_form_submitted": "on", "reason": "because", "text": "because"}
+    if decision in ("approve", "tighten"):
+        given |= limits_as_asked(asked) | {"releases": "3", "download": ""}
     return given
+
+
+def limits_as_asked(asked):
+    return {
+        **{name: getattr(asked, name) for name in ("protocols", "backends", "model_types")},
+        **{"releases": asked.releases, "minimum_owners": asked.minimum_owners, "epsilon_micro": "none"},
+        **{"expires_at": f"{asked.expires_at:%Y-%m-%d}", "download": "on"},
+    }
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -142,11 +152,188 @@ def test_a_dialog_without_a_reason_asks_again(cast, browser, asked):
     assert AccessRequest.objects.get().state == "waiting"
 
 
-def test_more_than_was_asked_is_refused_with_a_message(cast, browser, asked):
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("releases", "99", "grant between 1 and 5"),
+        ("releases", "", "This field is required."),
+        ("minimum_owners", "0", "grant between 1 and 64"),
+        ("epsilon_micro", "much", "An epsilon is a number such as 0.5"),
+        ("epsilon_micro", "0", "above 0"),
+        ("epsilon_micro", "0.0000001", "six decimals"),
+        ("epsilon_micro", "", "This field is required."),
+        ("expires_at", "2099-01-01", "covers the time until"),
+        ("expires_at", "", "This field is required."),
+        ("protocols", [], "This field is required."),
+        ("protocols", ["reference"], "is not one of the available choices"),
+        ("backends", ["plaintext"], "is not one of the available choices"),
+        ("model_types", [], "This field is required."),
+    ],
+)
+def test_a_limit_that_is_wider_missing_or_unknown_is_an_error_beside_its_field_and_nothing_is_lost(
+    cast, browser, asked, field, value, said
+):
+    given = answers("approve", asked) | {"reason": "Two runs, to begin with.", field: value}
+    answer = browser(cast.olga).post(dialog(asked, "approve"), given)
+    text = answer.content.decode()
+    assert "HX-Redirect" not in answer.headers
+    assert said in text
+    assert "Two runs, to begin with." in text
+    assert list(answer.context["form"].errors) == [field]
+    assert (AccessRequest.objects.get().state, Grant.objects.count()) == ("waiting", 0)
+
+
+def test_the_dialog_presets_every_limit_to_what_was_asked(cast, browser, asked):
+    form = browser(cast.olga).get(dialog(asked, "approve")).context["form"]
+    preset = {name: form[name].value() for name in form.fields if name not in ("reason", "_form_submitted")}
+    assert preset == {
+        **{"protocols": ["pooled"], "backends": ["keyed_tokens"], "model_types": ["linear"]},
+        **{"releases": 5, "minimum_owners": 1, "epsilon_micro": "none", "download": True},
+        **{"expires_at": asked.expires_at.date()},
+    }
+
+
+def test_limits_are_lowered_in_the_dialog(cast, browser, wide):
+    given = limits_as_asked(wide) | {"_form_submitted": "on", "reason": ""}
+    given |= {"protocols": ["local"], "backends": ["plaintext"], "model_types": ["mlp"]}
+    given |= {"releases": "2", "minimum_owners": "3", "epsilon_micro": "0.5", "download": ""}
+    browser(cast.olga).post(dialog(wide, "approve"), given)
+    grant = Grant.objects.get()
+    assert (grant.protocols, grant.backends, grant.model_types) == (["local"], ["plaintext"], ["mlp"])
+    assert (grant.releases, grant.minimum_owners, grant.epsilon_micro, grant.download) == (
+        2,
+        3,
+        500_000,
+        False,
+    )
+
+
+def test_a_grant_is_tightened_in_a_dialog_preset_to_what_was_granted(cast, browser, asked):
+    decisions.approve(asked, cast.olga, decisions.Limits(releases=4, download=False))
     client = browser(cast.olga)
-    client.post(dialog(asked, "approve"), answers("approve", asked) | {"releases": "99"})
+    form = client.get(dialog(asked, "tighten")).context["form"]
+    assert form["releases"].value() == 4
+    assert "download" not in form.fields
+    given = limits_as_asked(asked) | {"_form_submitted": "on", "reason": "Three will do."}
+    wider = client.post(dialog(asked, "tighten"), given | {"releases": "5"})
+    assert "The grant covers 4 releases" in wider.content.decode()
+    client.post(dialog(asked, "tighten"), given | {"releases": "3"})
+    assert Grant.objects.get().releases == 3
+    text = client.get(page("accessrequest", asked.pk)).content.decode()
+    assert "Three will do." in text
+    assert "tighter" in text
+
+
+def test_owner_and_scientist_talk_on_the_page_of_the_request(cast, browser, asked):
+    olga, sam = browser(cast.olga), browser(cast.sam)
+    olga.post(dialog(asked, "ask"), {"_form_submitted": "on", "text": "Why <b>five</b>?"})
+    seen = sam.get(page("accessrequest", asked.pk)).content.decode()
+    assert "Why &lt;b&gt;five&lt;/b&gt;?" in seen
+    assert dialog(asked, "answer") in seen
+    sam.post(dialog(asked, "answer"), {"_form_submitted": "on", "text": "One for each split."})
     assert AccessRequest.objects.get().state == "waiting"
-    assert "grant between 1 and 5" in client.get(page("accessrequest", asked.pk)).content.decode()
+    assert "One for each split." in olga.get(page("accessrequest", asked.pk)).content.decode()
+    sam.post(dialog(asked, "withdraw"), {"_form_submitted": "on", "reason": ""})
+    assert AccessRequest.objects.get().state == "withdrawn"
+
+
+def test_a_renewal_is_shown_as_one_and_takes_one_click(cast, browser, message, asked):
+    from .test_requests import again
+
+    decisions.approve(asked, cast.olga, decisions.Limits(download=False))
+    newer = again(message, cast, asked)
+    client = browser(cast.olga)
+    text = client.get(page("accessrequest", newer.pk)).content.decode()
+    assert "again: only the period and the number of runs differ." in text
+    assert page("accessrequest", asked.pk) in text
+    client.post(dialog(newer, "renew"), {"_form_submitted": "on", "reason": ""})
+    assert Grant.objects.get(request=newer).download is False
+
+
+def test_asked_and_granted_stand_side_by_side(cast, browser, asked):
+    decisions.approve(asked, cast.olga, decisions.Limits(releases=2, epsilon_micro=500_000))
+    shown = browser(cast.sam).get(page("accessrequest", asked.pk)).context["explained"].limits
+    assert shown.headings == ["asked", "granted"]
+    rows = {str(row.label): (row.cells, row.changed) for row in shown.rows}
+    assert rows["Runs"] == (["at most 5", "at most 2"], True)
+    assert rows["Epsilon of all runs"] == (["none: nothing is promised", "0.5"], True)
+    assert rows["Protocols"] == (["pooled", "pooled"], False)
+
+
+def test_the_page_says_what_a_request_costs_and_what_a_revocation_does(cast, browser, asked):
+    text = browser(cast.olga).get(page("accessrequest", asked.pk)).content.decode()
+    for words in (
+        "What it costs",
+        "each of its runs releases results without a bound",
+        "What revoking does",
+        "The coordinator deletes the rows, models and merged datasets",
+        "Your host has the last word",
+    ):
+        assert words in text
+
+
+def test_a_request_for_runs_with_one_owners_data_alone_is_warned_of(cast, browser, asked, wide):
+    def warned():
+        return "with your data alone" in client.get(page("accessrequest", wide.pk)).content.decode()
+
+    client = browser(cast.olga)
+    assert not warned()
+    AccessRequest.objects.filter(pk=wide.pk).update(minimum_owners=1)
+    assert warned()
+    AccessRequest.objects.filter(pk=wide.pk).update(backends=["keyed_tokens"])
+    assert not warned()
+
+
+def test_an_expired_request_says_so(cast, browser, asked):
+    AccessRequest.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+    text = browser(cast.olga).get(page("accessrequest", asked.pk)).content.decode()
+    assert "it can no longer be approved" in text
+    assert ">expired</span>" in text
+    assert (
+        ">expired</span>" in browser(cast.olga).get(page("accessrequest", kind="changelist")).content.decode()
+    )
+
+
+def test_a_grants_own_page_shows_every_limit(cast, browser, asked):
+    decisions.approve(asked, cast.olga)
+    text = browser(cast.olga).get(page("grant", asked.pk)).content.decode()
+    for words in (
+        "pooled · keyed_tokens · linear",
+        "0 of 5",
+        "Minimum owners",
+        "epsilon of all runs".capitalize(),
+    ):
+        assert words.lower() in text.lower()
+
+
+def test_an_organisations_own_administrator_asks_for_two_approvers_and_nobody_else_does(cast, browser):
+    """Paul administrates South Bank, Ada the coordinator."""
+    bank = cast.paul.organisation
+    address = reverse("admin:governance_organisation_ask_two_approvers", args=(bank.pk,))
+    for who in ("ada", "olga", "eve", "sam", "anna"):
+        assert browser(cast[who]).post(address, {"_form_submitted": "on"}).status_code == 403
+    bank.refresh_from_db()
+    assert not bank.two_approvers
+    assert browser(cast.paul).get(address + "?_form_submitted=on").status_code == 200
+    browser(cast.paul).post(address, {"_form_submitted": "on"})
+    bank.refresh_from_db()
+    assert bank.two_approvers
+    back = reverse("admin:governance_organisation_ask_one_approver", args=(bank.pk,))
+    assert browser(cast.ada).post(back, {"_form_submitted": "on"}).status_code == 403
+    browser(cast.paul).post(back, {"_form_submitted": "on"})
+    bank.refresh_from_db()
+    assert not bank.two_approvers
+
+
+def test_nobody_sets_two_approvers_through_the_form_of_organisations(cast, browser):
+    bank = cast.paul.organisation
+    form = {"name": bank.name, "title": bank.title, "two_approvers": "on"}
+    for who in ("ada", "paul"):
+        browser(cast[who]).post(page("organisation", bank.pk), form)
+    bank.refresh_from_db()
+    assert not bank.two_approvers
+    with pytest.raises(PermissionDenied):
+        set_two_approvers(bank, cast.ada, True)
 
 
 def test_a_decision_without_the_csrf_token_is_refused(cast, browser, asked):
@@ -157,15 +344,24 @@ def test_a_decision_without_the_csrf_token_is_refused(cast, browser, asked):
     assert AccessRequest.objects.get().state == "waiting"
 
 
-@pytest.mark.parametrize("decision", ["approve", "refuse", "revoke"])
+@pytest.mark.parametrize("decision", ["approve", "renew", "ask", "refuse", "tighten", "revoke"])
 @pytest.mark.parametrize("who", ["eve", "paul", "sam", "ada", "anna"])
 def test_nobody_but_the_data_owner_decides_in_the_admin(cast, browser, asked, who, decision):
-    if decision == "revoke":
+    if decision in ("tighten", "revoke"):
         decisions.approve(asked, cast.olga)
     before = AccessRequest.objects.get().state
     answer = browser(cast[who]).post(dialog(asked, decision), answers(decision, asked))
     assert answer.status_code == 403
     assert AccessRequest.objects.get().state == before
+
+
+@pytest.mark.parametrize("decision", ["answer", "withdraw"])
+@pytest.mark.parametrize("who", ["eve", "paul", "olga", "ada", "anna"])
+def test_nobody_but_the_scientist_answers_and_withdraws_in_the_admin(cast, browser, asked, who, decision):
+    decisions.ask(asked, cast.olga, "Why?")
+    given = {"_form_submitted": "on", "reason": "because", "text": "because"}
+    assert browser(cast[who]).post(dialog(asked, decision), given).status_code == 403
+    assert AccessRequest.objects.get().state == "asked_back"
 
 
 @pytest.mark.parametrize("who", ["olga", "sam", "anna", "eve"])

@@ -4,11 +4,16 @@ import json
 
 import pytest
 
-from fedcore.coordinator.governance import submissions
+from fedcore.coordinator.governance import decisions, renewals, submissions
+from fedcore.coordinator.governance.decisions import Limits
 from fedcore.coordinator.governance.models import AccessRequest, Dataset, PersonKey
+from fedcore.coordinator.governance.problems import DecisionError
+from fedcore.wire import access as wire
 from fedcore.wire.keys import SigningKey
 from fedcore.wire.signing import Signed
-from fedcore.wire.spec import DatasetVersion, Pipeline, PluginChoice
+from fedcore.wire.spec import DatasetVersion, Pipeline, PluginChoice, Privacy, Protocol
+
+from .conftest import register
 
 
 def post(client, signed):
@@ -74,8 +79,6 @@ def test_a_changed_text_does_not_fit_its_signature(cast, api, message):
 
 
 def test_only_data_scientists_ask(cast, api, message):
-    from .conftest import register
-
     key = register(cast.olga)
     answer = post(api(cast.olga), message(organisation="north-hospital").signed_by(key))
     assert refusal(answer) == (403, "not_data_scientist")
@@ -163,3 +166,122 @@ def test_a_forbidden_request_and_an_unknown_one_look_the_same_to_eve(cast, api, 
     forbidden = client.get(f"/api/requests/{asked.digest}")
     unknown = client.get(f"/api/requests/{'0' * 64}")
     assert (forbidden.status_code, forbidden.content) == (unknown.status_code, unknown.content)
+
+
+def replacing(message, cast, earlier, **changes):
+    changes = {"replaces": earlier.pk} | changes
+    return submissions.submit_request(message(**changes).signed_by(cast.sam_key), cast.sam)[0]
+
+
+def again(message, cast, earlier, **changes):
+    """The same request again, for another period and number of runs."""
+    asked = wire.AccessRequest.parse(earlier.text)
+    later = {
+        "expires_at": asked.expires_at + 86_400,
+        "releases": 9,
+        "reason": "Once more.",
+        "nonce": "0" * 32,
+    }
+    signed = asked.model_copy(update=later | {"replaces": earlier.pk} | changes).signed_by(cast.sam_key)
+    return submissions.submit_request(signed, cast.sam)[0]
+
+
+def test_a_new_request_withdraws_the_waiting_one_that_it_replaces(cast, message, asked):
+    newer = replacing(message, cast, asked)
+    asked.refresh_from_db()
+    assert (asked.state, newer.state, newer.replaces) == ("withdrawn", "waiting", asked)
+    assert [(entry.said, entry.text) for entry in asked.thread.all()] == [
+        ("withdrawn", "Another request replaces it.")
+    ]
+
+
+def test_a_grant_stays_when_another_request_replaces_it(cast, message, asked):
+    decisions.approve(asked, cast.olga)
+    replacing(message, cast, asked)
+    asked.refresh_from_db()
+    assert (asked.state, asked.grant.is_usable()) == ("approved", True)
+
+
+@pytest.mark.parametrize("whose", ["nobody", "eve"])
+def test_nobody_replaces_the_request_of_another_or_one_that_does_not_exist(cast, api, message, asked, whose):
+    eves_organisation = {"organisation": "institute"}
+    other = submissions.submit_request(message(**eves_organisation).signed_by(cast.eve_key), cast.eve)[0]
+    named = "ab" * 32 if whose == "nobody" else other.pk
+    answer = post(api(cast.sam), message(replaces=named).signed_by(cast.sam_key))
+    assert (answer.status_code, answer.json()["code"]) == (400, "unknown_request")
+    other.refresh_from_db()
+    assert other.state == "waiting"
+
+
+def test_a_renewal_is_recognised_and_renewed_with_the_limits_of_the_grant(cast, api, message, asked):
+    decisions.approve(asked, cast.olga, Limits(releases=2, epsilon_micro=500_000, download=False))
+    newer = again(message, cast, asked)
+    shown = api(cast.olga).get(f"/api/requests/{newer.pk}").json()
+    assert (shown["is_renewal"], "renew" in shown["may"], shown["replaces"]) == (True, True, asked.pk)
+    granted = api(cast.olga).post(f"/api/requests/{newer.pk}/renew", {}, format="json").json()["grant"]
+    assert (granted["releases"], granted["epsilon_micro"], granted["download"]) == (9, 500_000, False)
+    assert granted["expires_at"] == f"{newer.expires_at:%Y-%m-%dT%H:%M:%SZ}"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"purpose": "advertising"},
+        {"minimum_owners": 3},
+        {"download": False},
+        {"protocols": (Protocol.LOCAL, Protocol.POOLED)},
+        {"models": ("linear", "mlp")},
+        {"privacy": Privacy(epsilon_micro=1_000_000)},
+        {"replaces": None},
+    ],
+    ids=str,
+)
+def test_what_differs_in_more_than_period_and_releases_is_no_renewal(cast, api, message, asked, changes):
+    decisions.approve(asked, cast.olga)
+    newer = again(message, cast, asked, **changes)
+    client = api(cast.olga)
+    assert "renew" not in client.get(f"/api/requests/{newer.pk}").json()["may"]
+    answer = client.post(f"/api/requests/{newer.pk}/renew", {}, format="json")
+    assert (answer.status_code, answer.json()["code"]) == (400, "no_renewal")
+    newer.refresh_from_db()
+    assert newer.state == "waiting"
+
+
+def test_neither_a_revoked_grant_nor_a_waiting_request_is_renewed(cast, message, asked):
+    decisions.approve(asked, cast.olga)
+    newer = again(message, cast, asked)
+    decisions.revoke(asked, cast.olga, "enough")
+    with pytest.raises(DecisionError, match="Approve it with limits"):
+        decisions.renew(AccessRequest.objects.get(pk=newer.pk), cast.olga)
+
+
+def test_a_renewal_that_another_key_signed_is_read_anew(cast, message, asked):
+    decisions.approve(asked, cast.olga)
+    other = register(cast.sam)
+    text = wire.AccessRequest.parse(asked.text).model_copy(update={"replaces": asked.pk, "nonce": "1" * 32})
+    newer = submissions.submit_request(text.signed_by(other), cast.sam)[0]
+    assert not renewals.is_renewal(newer)
+
+
+@pytest.mark.parametrize("who", ["eve", "paul", "sam", "ada", "anna"])
+def test_eve_renews_nothing(cast, api, message, asked, who):
+    decisions.approve(asked, cast.olga)
+    newer = again(message, cast, asked)
+    answer = api(cast[who]).post(f"/api/requests/{newer.pk}/renew", {}, format="json")
+    newer.refresh_from_db()
+    assert (answer.status_code in (403, 404), newer.state) == (True, "waiting")
+
+
+def test_what_was_asked_about_privacy_is_kept(cast, message):
+    signed = message(privacy=Privacy(epsilon_micro=1_500_000, delta=1e-6)).signed_by(cast.sam_key)
+    kept = submissions.submit_request(signed, cast.sam)[0]
+    assert (kept.epsilon_micro, kept.delta) == (1_500_000, 1e-6)
+
+
+def test_a_list_of_requests_costs_few_queries(cast, api, message, asked, django_assert_max_num_queries):
+    for _ in range(4):
+        other = submissions.submit_request(message().signed_by(cast.sam_key), cast.sam)[0]
+        decisions.approve(other, cast.olga)
+    client = api(cast.olga)
+    with django_assert_max_num_queries(8):
+        assert len(client.get("/api/requests").json()) == 5

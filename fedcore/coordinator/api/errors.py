@@ -11,7 +11,7 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
-from fedcore.coordinator.governance.decisions import DecisionError
+from fedcore.coordinator.governance.problems import DecisionError
 from fedcore.wire.codes import EXPLANATIONS, RefusalCode
 from fedcore.wire.encoding import WireError
 
@@ -23,6 +23,8 @@ STATUS_OF_CODE: Final = {
     "not_data_scientist": 403,
     "own_request": 403,
     "too_many_dry_runs": 429,
+    "not_own_request": 403,
+    "second_person": 403,
 }
 """The HTTP status of a refusal; all others are 400."""
 

@@ -15,6 +15,7 @@ urlpatterns = [
     path("runs/<digest:run_id>", runs.RunView.as_view(), name="run"),
     path("runs/<digest:run_id>/wait", runs.wait, name="run-wait"),
     path("runs/<digest:run_id>/report", runs.ReportView.as_view(), name="run-report"),
+    path("runs/<digest:run_id>/rights", runs.RightsView.as_view(), name="run-rights"),
     path("runs/<digest:run_id>/model", runs.ModelView.as_view(), name="run-model"),
     path("runs/<digest:run_id>/dataset", runs.DatasetView.as_view(), name="run-dataset"),
     path("runs/<digest:run_id>/cancel", runs.CancelView.as_view(), name="run-cancel"),

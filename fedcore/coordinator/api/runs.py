@@ -28,6 +28,7 @@ from fedcore.coordinator.runs import ending, storage, validation
 from fedcore.coordinator.runs.models import Run, RunEvent
 from fedcore.coordinator.runs.orders import DATASET, MODEL
 from fedcore.coordinator.runs.problems import Refused
+from fedcore.coordinator.runs.rights import Rights, rights_of
 from fedcore.coordinator.runs.states import ENDED
 
 LONGEST_WAIT: Final = 30.0
@@ -140,11 +141,39 @@ class CancelView(APIView):
             raise Conflict(str(error)) from None
 
 
+class RightsSerializer(serializers.Serializer[Rights]):
+    """What may be done with what a run made: the intersection of the grants of all that went into it."""
+
+    reuse = serializers.BooleanField(help_text="Another run may start under the same grants.")
+    download_model = serializers.BooleanField()
+    keep = serializers.BooleanField(help_text="The coordinator keeps what it has of it.")
+    predict = serializers.BooleanField(help_text="Owners may score rows of their own with the model.")
+    download_dataset = serializers.BooleanField()
+    because = serializers.CharField(help_text="Which grant took something away; empty where none did.")
+
+
+class RightsView(APIView):
+    @extend_schema(responses={200: RightsSerializer, 404: ErrorSerializer})
+    def get(self, request: Request, run_id: str) -> Response:
+        """What may be done with what a run made, now: the intersection of the grants of all its data."""
+        return Response(RightsSerializer(rights_of(_run(request, run_id), timezone.now())).data)
+
+
 class ModelView(APIView):
-    @extend_schema(responses={(200, "application/octet-stream"): OpenApiTypes.BINARY, 404: ErrorSerializer})
+    @extend_schema(
+        responses={
+            (200, "application/octet-stream"): OpenApiTypes.BINARY,
+            403: ErrorSerializer,
+            404: ErrorSerializer,
+        }
+    )
     def get(self, request: Request, run_id: str) -> HttpResponseBase:
-        """The trained model of one's own pooled run, as safetensors."""
-        return _file(request, _own(request, run_id), MODEL)
+        """The trained model of one's own pooled run, as safetensors; until an owner revokes a grant of it."""
+        run = _own(request, run_id)
+        rights = rights_of(run, timezone.now())
+        if not rights.keep:
+            self.permission_denied(request, rights.because, code="not_granted")
+        return _file(request, run, MODEL)
 
 
 class DatasetView(APIView):
@@ -158,10 +187,10 @@ class DatasetView(APIView):
     def get(self, request: Request, run_id: str) -> HttpResponseBase:
         """The merged pseudonymised rows of one's own pooled run; only while every owner's grant allows it."""
         run = _own(request, run_id)
-        if not ending.may_download(run, timezone.now()):
-            self.permission_denied(
-                request, "Not every owner's grant allows to download the dataset.", code="not_granted"
-            )
+        rights = rights_of(run, timezone.now())
+        if not rights.download_dataset:
+            because = f"Not every owner's grant allows to download the dataset. {rights.because}"
+            self.permission_denied(request, because.rstrip(), code="not_granted")
         return _file(request, run, DATASET)
 
 

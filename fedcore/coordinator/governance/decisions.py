@@ -1,115 +1,291 @@
 """Every change of state of access requests and grants: one function each, called by admin and API alike.
 
 Each is one transaction with a conditional update, so that of two people who decide at the same time one
-decides and the other is told. Only data owners of the dataset's organisation decide: not the operator of the
-coordinator, and not the scientist.
+decides and the other is told; the thread of the request and the notices are written in it too. Only data owners of
+the dataset's organisation decide: not the operator of the coordinator, and not the scientist. The scientist answers
+and withdraws.
 
-| state | approve | refuse | revoke |
-|---|---|---|---|
-| waiting | approved | refused | - |
-| approved | - | - | revoked |
-| refused, revoked | - | - | - |
+| state | approve, renew | refuse | ask | answer | tighten | revoke | withdraw |
+|---|---|---|---|---|---|---|---|
+| waiting | approved | refused | asked_back | - | - | - | withdrawn |
+| asked_back | approved | refused | asked_back | waiting | - | - | withdrawn |
+| proposed | approved | refused | asked_back | - | - | - | withdrawn |
+| approved | - | - | - | - | approved | revoked | withdrawn |
+| refused, revoked, withdrawn | - | - | - | - | - | - | - |
+
+Where an organisation wants two approvers, the first approval makes the request `proposed`, and a second data owner
+approves that, or less. Limits only ever become tighter. That a time has passed is no state, it follows from the limits.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import datetime
+from enum import StrEnum
 from functools import partial
+from typing import Any, Final
 
 from django.db import transaction
 from django.dispatch import Signal
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from fedcore.coordinator.governance.models import AccessRequest, Grant, Person, Release, RequestState
+from fedcore.coordinator.governance import notices, renewals
+from fedcore.coordinator.governance.limits import NAMES, Limited, Limits, excess, limits_of, narrowed
+from fedcore.coordinator.governance.models import (
+    UNDECIDED,
+    AccessRequest,
+    Grant,
+    Person,
+    Proposal,
+    RequestState,
+    Said,
+    ThreadEntry,
+)
+from fedcore.coordinator.governance.notices import About
+from fedcore.coordinator.governance.problems import DecisionError
+
+__all__ = ["Decision", "DecisionError", "Limits", "bound_of", "decided", "open_to", "within"]
 
 decided = Signal()
 """Sent after a decision is committed, with `request`: whatever waits for it, or relies on it, may look again."""
 
 
-class DecisionError(Exception):
-    """A decision that was not taken. The text states the rule, the subject and the fix; `code` is for programs."""
+class Decision(StrEnum):
+    """What can be done about a request."""
 
-    def __init__(self, code: str, detail: str) -> None:
-        super().__init__(detail)
-        self.code = code
-        self.detail = detail
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How far a grant goes, where the owner wants less than was asked. None means as asked."""
-
-    releases: int | None = None
-    expires_at: datetime | None = None
-    download: bool | None = None
+    APPROVE = "approve"
+    RENEW = "renew"
+    REFUSE = "refuse"
+    ASK = "ask"
+    ANSWER = "answer"
+    TIGHTEN = "tighten"
+    REVOKE = "revoke"
+    WITHDRAW = "withdraw"
 
 
-def approve(request: AccessRequest, person: Person, limits: Limits | None = None, reason: str = "") -> Grant:
-    """Grant a waiting request, within its own limits. Raises `DecisionError`."""
+FROM: Final[Mapping[Decision, tuple[RequestState, ...]]] = {
+    Decision.APPROVE: UNDECIDED,
+    Decision.RENEW: UNDECIDED,
+    Decision.REFUSE: UNDECIDED,
+    Decision.ASK: UNDECIDED,
+    Decision.ANSWER: (RequestState.ASKED_BACK,),
+    Decision.TIGHTEN: (RequestState.APPROVED,),
+    Decision.REVOKE: (RequestState.APPROVED,),
+    Decision.WITHDRAW: (*UNDECIDED, RequestState.APPROVED),
+}
+"""In which states each decision may be taken."""
+
+OF_THE_SCIENTIST: Final = frozenset({Decision.ANSWER, Decision.WITHDRAW})
+
+
+def open_to(request: AccessRequest, person: Person) -> frozenset[Decision]:
+    """The decisions that `person` may take about the request as it is now."""
+    if person.is_active and request.requested_by_id == person.pk:
+        allowed = OF_THE_SCIENTIST
+    elif person.owns_data_of(request.dataset.organisation.pk):
+        allowed = frozenset(Decision) - OF_THE_SCIENTIST
+    else:
+        return frozenset()
+    found = {decision for decision in allowed if request.state in FROM[decision]}
+    proposal = _proposal_of(request)
+    if proposal is not None and proposal.proposed_by_id == person.pk:
+        found -= {Decision.APPROVE, Decision.RENEW}
+    return frozenset(found if renewals.is_renewal(request) else found - {Decision.RENEW})
+
+
+def approve(
+    request: AccessRequest, person: Person, limits: Limits | None = None, reason: str = ""
+) -> Grant | None:
+    """Grant a request, within its own limits; None where a second data owner must approve it too.
+
+    Raises `DecisionError`.
+    """
     _check_owner(request, person)
     now = timezone.now()
-    grant = _narrowed(request, limits or Limits())
-    grant.approved_by, grant.approved_at = person, now
     with transaction.atomic():
-        _move(request, RequestState.WAITING, RequestState.APPROVED, person, reason, now)
+        locked = AccessRequest.objects.select_for_update().get(pk=request.pk)
+        first = _proposal_of(locked)
+        if first is not None and first.proposed_by_id == person.pk:
+            raise DecisionError(
+                "second_person",
+                _("You have approved it already. A second data owner of %(organisation)s must approve it.")
+                % {"organisation": request.dataset.organisation},
+            )
+        is_final = first is not None or not locked.dataset.organisation.two_approvers
+        state = RequestState.APPROVED if is_final else RequestState.PROPOSED
+        _move(request, Decision.APPROVE, state, person, reason, now)
         _check_current(request, now)
-        _check_not_wider(request, grant, now)
+        values = within(first or request, limits or Limits(), now)
+        if not is_final:
+            _propose(request, person, values, reason, now)
+            return None
+        grant = Grant(request=request, approved_by=person, approved_at=now, **values)
+        grant.proposed_by = first.proposed_by if first else None
         grant.save(force_insert=True)
+        Proposal.objects.filter(request=request).delete()
+        _say(request, person, Said.APPROVED, reason, now)
+        _tell_scientist(
+            request, About.DECISION, _("%(person)s approved your request for %(dataset)s."), person
+        )
     return grant
 
 
+def renew(request: AccessRequest, person: Person, reason: str = "") -> Grant | None:
+    """Approve a renewal with the limits of the grant that it renews, but for the period and the releases, which are
+    as asked. Raises `DecisionError`."""
+    limits = renewals.limits_of_renewal(request)
+    if limits is None:
+        raise DecisionError(
+            "no_renewal",
+            _("It asks for more than another period and other releases of a grant. Approve it with limits."),
+        )
+    return approve(request, person, limits, reason)
+
+
 def refuse(request: AccessRequest, person: Person, reason: str) -> None:
-    """Refuse a waiting request. The scientist reads the reason. Raises `DecisionError`."""
+    """Refuse a request. The scientist reads the reason. Raises `DecisionError`."""
     _check_owner(request, person)
-    _check_reason(reason)
+    _check_text(reason, _("Give a reason: the scientist reads it."))
+    now = timezone.now()
     with transaction.atomic():
-        _move(request, RequestState.WAITING, RequestState.REFUSED, person, reason, timezone.now())
+        _move(request, Decision.REFUSE, RequestState.REFUSED, person, reason, now)
+        Proposal.objects.filter(request=request).delete()
+        _say(request, person, Said.REFUSED, reason, now)
+        _tell_scientist(
+            request, About.DECISION, _("%(person)s refused your request for %(dataset)s."), person
+        )
+
+
+def ask(request: AccessRequest, person: Person, question: str) -> None:
+    """Ask the scientist something; the request waits for the answer, and a first approval is void.
+
+    Raises `DecisionError`.
+    """
+    _check_owner(request, person)
+    _check_text(question, _("Write the question: the scientist reads it."))
+    now = timezone.now()
+    with transaction.atomic():
+        _move(request, Decision.ASK, RequestState.ASKED_BACK)
+        Proposal.objects.filter(request=request).delete()
+        _say(request, person, Said.QUESTION, question, now)
+        text = _("%(person)s asks you something about your request for %(dataset)s.")
+        _tell_scientist(request, About.QUESTION, text, person)
+
+
+def answer(request: AccessRequest, person: Person, text: str) -> None:
+    """Answer an owner's question; the request waits for a decision again. Raises `DecisionError`."""
+    _check_scientist(request, person)
+    _check_text(text, _("Write the answer: the owner reads it."))
+    with transaction.atomic():
+        _move(request, Decision.ANSWER, RequestState.WAITING)
+        _say(request, person, Said.ANSWER, text, timezone.now())
+        said = _("%(person)s answered your question about the request for %(dataset)s.")
+        _tell_owners(request, About.ANSWER, said, person)
+
+
+def tighten(request: AccessRequest, person: Person, limits: Limits, reason: str) -> Grant:
+    """Lower limits of a grant at once, also for runs under way. A limit that is left out stays as it is.
+
+    Raises `DecisionError`. What was handed over before cannot be called back.
+    """
+    _check_owner(request, person)
+    _check_text(reason, _("Give a reason: the scientist reads it."))
+    now = timezone.now()
+    with transaction.atomic():
+        _move(request, Decision.TIGHTEN, RequestState.APPROVED, person, reason, now)
+        grant: Grant = Grant.objects.select_for_update().get(request=request)
+        values = within(grant, limits, now)
+        if values == limits_of(grant):
+            raise DecisionError(
+                "nothing_changed", _("All limits are as before. Lower one, or revoke the grant.")
+            )
+        for name, value in values.items():
+            setattr(grant, name, value)
+        grant.tightened_at = now
+        grant.save(update_fields=[*NAMES, "tightened_at"])
+        _say(request, person, Said.TIGHTENED, reason, now)
+        _tell_scientist(
+            request, About.TIGHTENED, _("%(person)s tightened your grant for %(dataset)s."), person
+        )
+    return grant
 
 
 def revoke(request: AccessRequest, person: Person, reason: str) -> None:
-    """End an approved request's grant at once: no further run starts under it. Raises `DecisionError`.
+    """End an approved request's grant at once: no run starts or goes on under it. Raises `DecisionError`.
 
-    What was handed over before cannot be called back.
+    The coordinator deletes what it still holds of it. What was handed over before cannot be called back.
     """
     _check_owner(request, person)
-    _check_reason(reason)
+    _check_text(reason, _("Give a reason: the scientist reads it."))
     now = timezone.now()
     with transaction.atomic():
-        _move(request, RequestState.APPROVED, RequestState.REVOKED, person, reason, now)
+        _move(request, Decision.REVOKE, RequestState.REVOKED, person, reason, now)
         Grant.objects.filter(request=request).update(revoked_at=now)
+        _say(request, person, Said.REVOKED, reason, now)
+        _tell_scientist(request, About.REVOKED, _("%(person)s revoked your grant for %(dataset)s."), person)
 
 
-def book_release(grant: Grant, run: str, now: datetime | None = None) -> None:
-    """Use one release of `grant` for the run with this digest; booking a run again changes nothing.
+def withdraw(request: AccessRequest, person: Person, reason: str = "") -> None:
+    """Take one's own request back, or give its grant back: no run starts or goes on under it.
 
-    Raises `DecisionError` with `grant_revoked`, `grant_expired` or `releases_spent`.
+    Raises `DecisionError`.
     """
-    now = now or timezone.now()
+    _check_scientist(request, person)
+    now = timezone.now()
     with transaction.atomic():
-        locked = Grant.objects.select_for_update().get(pk=grant.pk)
-        if locked.used.filter(run=run).exists():
-            return
-        _check_usable(locked, now)
-        Release.objects.create(grant=locked, run=run, booked_at=now)
+        _move(request, Decision.WITHDRAW, RequestState.WITHDRAWN)
+        Proposal.objects.filter(request=request).delete()
+        Grant.objects.filter(request=request).update(revoked_at=now)
+        _say(request, person, Said.WITHDRAWN, reason, now)
+        said = _("%(person)s withdrew the request for %(dataset)s.")
+        _tell_owners(request, About.WITHDRAWN, said, person)
 
 
-def _check_usable(grant: Grant, now: datetime) -> None:
-    if grant.revoked_at is not None:
-        raise DecisionError("grant_revoked", _("The grant %(grant)s is revoked.") % {"grant": grant})
-    if grant.expires_at <= now:
-        raise DecisionError(
-            "grant_expired",
-            _("The grant %(grant)s expired on %(when)s. Request access again.")
-            % {"grant": grant, "when": f"{grant.expires_at:%Y-%m-%d %H:%M} UTC"},
-        )
-    if grant.releases_used >= grant.releases:
-        raise DecisionError(
-            "releases_spent",
-            _("The grant %(grant)s allows %(count)d runs, and all are used. Request access for more.")
-            % {"grant": grant, "count": grant.releases},
-        )
+def _propose(
+    request: AccessRequest, person: Person, values: dict[str, Any], reason: str, now: datetime
+) -> None:
+    facts = values | {"proposed_by": person, "proposed_at": now}
+    Proposal.objects.update_or_create(request=request, defaults=facts)
+    _say(request, person, Said.PROPOSED, reason, now)
+    text = _("%(person)s approved a request for %(dataset)s: a second data owner must approve it too.")
+    _tell_owners(request, About.SECOND_APPROVAL, text, person)
+
+
+def bound_of(request: AccessRequest) -> Limited:
+    """What an approval may allow at most: the first approval where there is one, else what was asked."""
+    return _proposal_of(request) or request
+
+
+def within(bound: Limited, limits: Limits, now: datetime) -> dict[str, Any]:
+    """The limits of `bound` with the tighter `limits`.
+
+    Raises `DecisionError` (`exceeds_request`) with every mistake.
+    """
+    subjects = {
+        AccessRequest: _("The request"),
+        Proposal: _("The first approval"),
+        Grant: _("The grant"),
+    }
+    values = narrowed(bound, limits)
+    mistakes = excess(values, bound, subjects[type(bound)], now)
+    used = bound.releases_used if isinstance(bound, Grant) else 0
+    if values["releases"] < used and "releases" not in mistakes:
+        text = _("%(used)d runs have used it already: leave it at %(used)d at least, or revoke the grant.")
+        mistakes["releases"] = text % {"used": used}
+    if mistakes:
+        raise DecisionError("exceeds_request", " ".join(mistakes.values()), mistakes)
+    return values
+
+
+def _proposal_of(request: AccessRequest) -> Proposal | None:
+    """The first approval, as long as the person who gave it still owns the data."""
+    if request.state != RequestState.PROPOSED:
+        return None
+    found = Proposal.objects.filter(request=request).select_related("proposed_by__organisation").first()
+    if found is None or not found.proposed_by.owns_data_of(request.dataset.organisation.pk):
+        return None
+    return found
 
 
 def _check_owner(request: AccessRequest, person: Person) -> None:
@@ -126,18 +302,18 @@ def _check_owner(request: AccessRequest, person: Person) -> None:
         )
 
 
-def _check_reason(reason: str) -> None:
-    if not reason.strip():
-        raise DecisionError("reason_missing", _("Give a reason: the scientist reads it."))
+def _check_scientist(request: AccessRequest, person: Person) -> None:
+    if not person.is_active or request.requested_by_id != person.pk:
+        raise DecisionError(
+            "not_own_request",
+            _("Only %(scientist)s, who asked, answers and withdraws. Ask back, refuse or revoke instead.")
+            % {"scientist": request.requested_by},
+        )
 
 
-def _narrowed(request: AccessRequest, limits: Limits) -> Grant:
-    return Grant(
-        request=request,
-        releases=request.releases if limits.releases is None else limits.releases,
-        expires_at=request.expires_at if limits.expires_at is None else limits.expires_at,
-        download=request.download if limits.download is None else limits.download,
-    )
+def _check_text(text: str, missing: str) -> None:
+    if not text.strip():
+        raise DecisionError("reason_missing", missing)
 
 
 def _check_current(request: AccessRequest, now: datetime) -> None:
@@ -155,36 +331,37 @@ def _check_current(request: AccessRequest, now: datetime) -> None:
         )
 
 
-def _check_not_wider(request: AccessRequest, grant: Grant, now: datetime) -> None:
-    if not 1 <= grant.releases <= request.releases:
-        raise DecisionError(
-            "exceeds_request",
-            _("The request asks for %(asked)d releases: grant between 1 and %(asked)d.")
-            % {"asked": request.releases},
-        )
-    if not now < grant.expires_at <= request.expires_at:
-        raise DecisionError(
-            "exceeds_request",
-            _("The request asks for access until %(asked)s: grant a moment from now until then.")
-            % {"asked": f"{request.expires_at:%Y-%m-%d %H:%M} UTC"},
-        )
-    if grant.download and not request.download:
-        raise DecisionError(
-            "exceeds_request", _("The request does not ask to download the dataset: leave download out.")
-        )
-
-
 def _move(
-    request: AccessRequest, old: RequestState, new: RequestState, person: Person, reason: str, now: datetime
+    request: AccessRequest,
+    decision: Decision,
+    new: RequestState,
+    person: Person | None = None,
+    reason: str = "",
+    now: datetime | None = None,
 ) -> None:
-    moved = AccessRequest.objects.filter(pk=request.pk, state=old).update(
-        state=new, decided_by=person, decided_at=now, decision_reason=reason.strip()
-    )
+    """Change the state, if it is one that the decision may be taken in. `person`: whose decision is shown."""
+    change = {"decided_by": person, "decided_at": now, "decision_reason": reason.strip()} if person else {}
+    moved = AccessRequest.objects.filter(pk=request.pk, state__in=FROM[decision]).update(state=new, **change)
     request.refresh_from_db()
     transaction.on_commit(partial(decided.send, sender=AccessRequest, request=request), robust=True)
     if not moved:
+        allowed = " or ".join(str(state.label) for state in FROM[decision])
         raise DecisionError(
             "conflict",
             _("The request is %(state)s; only a request that is %(old)s can become %(new)s.")
-            % {"state": request.get_state_display(), "old": old.label, "new": new.label},
+            % {"state": request.get_state_display(), "old": allowed, "new": new.label},
         )
+
+
+def _say(request: AccessRequest, person: Person, said: Said, text: str, now: datetime) -> None:
+    ThreadEntry.objects.create(request=request, person=person, said=said, text=text.strip(), at=now)
+
+
+def _tell_scientist(request: AccessRequest, about: About, text: str, actor: Person) -> None:
+    said = text % {"person": actor, "dataset": request.dataset}
+    notices.tell([request.requested_by], about, request.pk, said)
+
+
+def _tell_owners(request: AccessRequest, about: About, text: str, actor: Person) -> None:
+    said = text % {"person": actor, "dataset": request.dataset}
+    notices.tell(notices.data_owners_of(request.dataset.organisation, actor), about, request.pk, said)

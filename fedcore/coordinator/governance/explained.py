@@ -9,11 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from fedcore.coordinator import plugins
-from fedcore.coordinator.governance.models import AccessRequest
+from fedcore.coordinator.governance.budget import Budget, budgets_of
+from fedcore.coordinator.governance.limits import NO_PROMISE, shown_epsilon
+from fedcore.coordinator.governance.models import UNDECIDED, AccessRequest, ThreadEntry
+from fedcore.coordinator.governance.renewals import is_renewal
+from fedcore.coordinator.governance.shown_limits import LimitTable, limits_table
 from fedcore.plugin_api.backends import Leak
 from fedcore.plugin_api.pipeline import PROTECT
 from fedcore.plugin_api.registry import UnknownPlugin
@@ -58,6 +63,7 @@ class Protection:
     is_known: bool
     renames_only: bool = False
     is_bare: bool = False
+    minimum_owners: int = 1
 
 
 @dataclass(frozen=True)
@@ -68,8 +74,29 @@ class Explanation:
     protocols: list[tuple[str, Any]]
     pipelines: list[list[Step]]
     protections: list[Protection]
+    limits: LimitTable
+    thread: list[ThreadEntry]
+    budget: Budget
+    is_renewal: bool
     warnings: list[str] = field(default_factory=list)
     irrevocable: list[str] = field(default_factory=list)
+    revocation: list[str] = field(default_factory=list)
+
+    @property
+    def replaces(self) -> AccessRequest | None:
+        """The earlier request that this one stands in for."""
+        found: AccessRequest | None = self.request.replaces
+        return found
+
+    @property
+    def asked_epsilon(self) -> str:
+        """The epsilon that is asked for."""
+        return shown_epsilon(self.request.epsilon_micro)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its time has passed."""
+        return self.request.is_over()
 
     @property
     def rows_leave(self) -> bool:
@@ -89,6 +116,11 @@ def explain(request: AccessRequest) -> Explanation:
         ],
         pipelines=pipelines,
         protections=protections,
+        limits=limits_table(request),
+        thread=list(request.thread.select_related("person")),
+        budget=budgets_of([request.dataset], timezone.now())[0],
+        is_renewal=is_renewal(request),
+        revocation=_revocation(request),
         warnings=_warnings(request, pipelines, protections),
         irrevocable=_irrevocable(request),
     )
@@ -125,6 +157,7 @@ def _protection(name: str) -> Protection:
         is_known=True,
         renames_only=backend.renames_only,
         is_bare=is_bare,
+        minimum_owners=backend.minimum_owners,
     )
 
 
@@ -161,8 +194,42 @@ def _warnings(
         found.append(
             _("A backend is not installed here, so nobody can tell what leaves. Refuse the request.")
         )
+    if rows_leave and request.minimum_owners == 1 and any(each.minimum_owners == 1 for each in protections):
+        found.append(
+            _("It asks for runs with your data alone, too. More owners in each run hide yours among others'.")
+        )
+    return found + _warnings_of_standing(request)
+
+
+def _warnings_of_standing(request: AccessRequest) -> list[str]:
+    """What stands in the way of a decision, or makes it a wide one."""
+    found = []
     if request.dataset_version != request.dataset.current_version:
         found.append(_("The dataset has a new version since this was asked: it can no longer be approved."))
+    if request.state not in UNDECIDED:
+        return found
+    if request.is_over():
+        found.append(_("The time that it asks for has passed: it can no longer be approved."))
+    if request.epsilon_micro == NO_PROMISE:
+        found.append(
+            _("It asks for no privacy limit: nothing bounds what models and counts tell about a single row.")
+        )
+    return found
+
+
+def _revocation(request: AccessRequest) -> list[str]:
+    """What a revocation does, and what it cannot do."""
+    found = [_("No run starts under the grant, and those under way are stopped at their next step.")]
+    if Protocol.POOLED in request.protocols:
+        found.append(
+            _("The coordinator deletes the rows, models and merged datasets that it still holds of it.")
+        )
+    found.append(
+        _(
+            "Your host has the last word: to be certain that a revocation holds, whatever the coordinator does, revoke "
+            "the grant on the host too."
+        )
+    )
     return found
 
 
@@ -170,7 +237,7 @@ def _irrevocable(request: AccessRequest) -> list[str]:
     found = []
     if Protocol.POOLED in request.protocols:
         found.append(_("Protected rows that the coordinator has received, while a run works with them."))
-        found.append(_("The model that a finished run has given to the scientist."))
+        found.append(_("The model that a finished run has given to the scientist and to the other owners."))
     if Protocol.REFERENCE in request.protocols:
         found.append(_("Rows that the reference host has read."))
     if request.download:

@@ -1,7 +1,14 @@
-"""The tables of governance: `people` (organisations, people, keys), `catalogue` (hosts, datasets), `access` and
-`dry_runs`."""
+"""The tables of governance: `people` (organisations, people, keys), `catalogue` (hosts, datasets), `access` (requests,
+grants), `thread` (what was said about a request), `dry_runs` and `notices`."""
 
-from fedcore.coordinator.governance.access import AccessRequest, Grant, Release, RequestState
+from fedcore.coordinator.governance.access import (
+    UNDECIDED,
+    AccessRequest,
+    Grant,
+    Proposal,
+    Release,
+    RequestState,
+)
 from fedcore.coordinator.governance.catalogue import (
     Dataset,
     DatasetVersion,
@@ -10,9 +17,12 @@ from fedcore.coordinator.governance.catalogue import (
     Sensitivity,
 )
 from fedcore.coordinator.governance.dry_runs import DryRun, DryRunState
+from fedcore.coordinator.governance.notices import Notice
 from fedcore.coordinator.governance.people import Membership, Organisation, Person, PersonKey, Role
+from fedcore.coordinator.governance.thread import Said, ThreadEntry
 
 __all__ = [
+    "UNDECIDED",
     "AccessRequest",
     "Dataset",
     "DatasetVersion",
@@ -21,12 +31,16 @@ __all__ = [
     "Grant",
     "Membership",
     "MockSample",
+    "Notice",
     "Organisation",
     "OwnerHost",
     "Person",
     "PersonKey",
+    "Proposal",
     "Release",
     "RequestState",
     "Role",
+    "Said",
     "Sensitivity",
+    "ThreadEntry",
 ]

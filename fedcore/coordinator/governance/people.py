@@ -43,6 +43,13 @@ class Organisation(models.Model):
 
     name = models.CharField(_("name"), max_length=NAME_LENGTH, unique=True, validators=[is_name])
     title = models.CharField(_("title"), max_length=200)
+    two_approvers = models.BooleanField(
+        _("two data owners approve"),
+        default=False,
+        help_text=_(
+            "A request is granted once two data owners have approved it, the second at most what the first did."
+        ),
+    )
 
     objects: ClassVar = rules.Organisations.as_manager()
 
@@ -163,6 +170,21 @@ def person_of(request: HttpRequest) -> Person:
     if not isinstance(request.user, Person):
         raise PermissionDenied
     return request.user
+
+
+def may_set_approvers(person: Person, organisation: Organisation) -> bool:
+    """Whether the person says how many data owners of the organisation approve: its own administrator does."""
+    return (
+        person.is_active and person.administers_own_organisation and person.organisation_id == organisation.pk
+    )
+
+
+def set_two_approvers(organisation: Organisation, person: Person, two: bool) -> None:
+    """Require two approvals of each request from now on, or one. Raises `PermissionDenied`."""
+    if not may_set_approvers(person, organisation):
+        raise PermissionDenied
+    Organisation.objects.filter(pk=organisation.pk).update(two_approvers=two)
+    organisation.two_approvers = two
 
 
 class Membership(models.Model):

@@ -9,6 +9,7 @@
 | auditor | as a data owner | nothing |
 | data scientist | the catalogue, and the own requests, grants and keys | asks for access |
 
+Notices are seen by the person whom they are for, and by nobody else.
 Everybody with a role sees the catalogue: organisations, active hosts, and the datasets that they offer now.
 Decisions about requests follow their own rule, in `decisions`. What is not visible does not exist: 404.
 """
@@ -108,6 +109,21 @@ class Grants(Governed[Any]):
     def rule(self, person: Person) -> Q:
         overseen = Q(request__dataset__host__organisation__in=person.organisations_with_oversight())
         return Q(request__requested_by=person) | overseen
+
+
+class ThreadEntries(Governed[Any]):
+    """What was said about requests: seen with the request."""
+
+    def rule(self, person: Person) -> Q:
+        overseen = Q(request__dataset__host__organisation__in=person.organisations_with_oversight())
+        return Q(request__requested_by=person) | overseen
+
+
+class Notices(Governed[Any]):
+    """Only the own ones, also for whoever sees everything else."""
+
+    def visible_to(self, person: Person) -> Self:
+        return self.filter(person=person) if person.is_active and person.is_staff else self.none()
 
 
 class Releases(Governed[Any]):

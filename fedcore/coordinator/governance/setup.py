@@ -4,6 +4,7 @@
 [[organisations]]
 name = "north-hospital"
 title = "North Hospital"
+two_approvers = true                # two data owners approve each request; left out: as it is
 
 [[people]]
 username = "olga"
@@ -47,6 +48,7 @@ class _Entry(BaseModel):
 class OrganisationEntry(_Entry):
     name: Name
     title: Label
+    two_approvers: bool | None = None
 
 
 class PersonEntry(_Entry):
@@ -103,14 +105,18 @@ def apply(site: SiteFile) -> list[str]:
 
 
 def _organisation(entry: OrganisationEntry) -> list[str]:
-    organisation, made = Organisation.objects.get_or_create(name=entry.name, defaults={"title": entry.title})
+    facts: dict[str, object] = {"title": entry.title}
+    if entry.two_approvers is not None:
+        facts["two_approvers"] = entry.two_approvers
+    organisation, made = Organisation.objects.get_or_create(name=entry.name, defaults=facts)
     if made:
         return [f"Made organisation {entry.name}."]
-    if organisation.title == entry.title:
+    if all(getattr(organisation, name) == value for name, value in facts.items()):
         return []
-    organisation.title = entry.title
-    organisation.save(update_fields=["title"])
-    return [f"Renamed organisation {entry.name}."]
+    for name, value in facts.items():
+        setattr(organisation, name, value)
+    organisation.save(update_fields=list(facts))
+    return [f"Changed organisation {entry.name}."]
 
 
 def _person(entry: PersonEntry, folder: Path) -> list[str]:

@@ -12,9 +12,16 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from fedcore.coordinator import plugins
-from fedcore.coordinator.governance import trying
-from fedcore.coordinator.governance.decisions import DecisionError
-from fedcore.coordinator.governance.models import AccessRequest, Dataset, Person, PersonKey, Role
+from fedcore.coordinator.governance import decisions, notices, trying
+from fedcore.coordinator.governance.models import (
+    UNDECIDED,
+    AccessRequest,
+    Dataset,
+    Person,
+    PersonKey,
+    Role,
+)
+from fedcore.coordinator.governance.problems import DecisionError
 from fedcore.plugin_api.models import ModelType
 from fedcore.plugin_api.pipeline import BuiltPipeline, InvalidPipeline
 from fedcore.plugin_api.registry import UnknownPlugin
@@ -65,12 +72,24 @@ def submit_request(signed: Signed, person: Person) -> tuple[AccessRequest, bool]
     if known is not None:
         return _of(person, signed, known), False
     dataset = _dataset_of(message, person)
+    replaced = _replaced_by(message, person)
     expires_at = _expiry_of(message)
     _check_plugins(message)
     with transaction.atomic():
         kept, is_new = _kept(signed, message, dataset, person, expires_at)
         trying.ask_for_request(kept)
+        if is_new:
+            _announce(kept, person, replaced)
     return _of(person, signed, kept), is_new
+
+
+def _announce(request: AccessRequest, person: Person, replaced: AccessRequest | None) -> None:
+    """Tell the owners; what the request replaces is withdrawn if it still waits, while a grant stays until it ends."""
+    if replaced is not None and replaced.state in UNDECIDED:
+        decisions.withdraw(replaced, person, _("Another request replaces it."))
+    said = _("%(person)s asks for access to %(dataset)s.") % {"person": person, "dataset": request.dataset}
+    owners = notices.data_owners_of(request.dataset.organisation, person)
+    notices.tell(owners, notices.About.REQUEST, request.pk, said)
 
 
 def _of(person: Person, signed: Signed, known: AccessRequest) -> AccessRequest:
@@ -102,10 +121,13 @@ def _kept(
             "protocols": said["protocols"],
             "backends": said["backends"],
             "model_types": said["models"],
+            "epsilon_micro": message.privacy.epsilon_micro,
+            "delta": message.privacy.delta,
             "releases": message.releases,
             "minimum_owners": message.minimum_owners,
             "download": message.download,
             "expires_at": expires_at,
+            "replaces_id": message.replaces,
         },
     )
 
@@ -146,6 +168,23 @@ def _dataset_of(message: wire.AccessRequest, person: Person) -> Dataset:
     if dataset.current_version != asked.version:
         raise WireError(RefusalCode.DATASET_CHANGED, f"now {dataset.current_version}, asked {asked.version}")
     return dataset
+
+
+def _replaced_by(message: wire.AccessRequest, person: Person) -> AccessRequest | None:
+    if message.replaces is None:
+        return None
+    known: AccessRequest | None = AccessRequest.objects.filter(
+        digest=message.replaces, requested_by=person
+    ).first()
+    if known is None:
+        raise DecisionError(
+            "unknown_request",
+            _(
+                "The request replaces %(digest)s, which is none of yours. Leave `replaces` out, or name one of yours."
+            )
+            % {"digest": message.replaces[:12]},
+        )
+    return known
 
 
 def _expiry_of(message: wire.AccessRequest) -> datetime:

@@ -1,4 +1,4 @@
-"""Governance's Celery tasks: each is one call of the domain, and may be lost or repeated without harm."""
+"""The Celery tasks of governance: each is one call of the domain, and may be lost or repeated without harm."""
 
 from __future__ import annotations
 
@@ -15,3 +15,15 @@ def dry_run(*, dry_run_id: str) -> None:
 @shared_task(name=trying.SWEEP)
 def sweep_dry_runs() -> None:
     trying.sweep()
+
+
+@shared_task(name="fedcore.governance.remind")
+def remind() -> None:
+    from django.utils import timezone
+
+    from fedcore.coordinator.governance.mailing import send_notices
+    from fedcore.coordinator.governance.reminders import remind
+
+    now = timezone.now()
+    remind(now)
+    send_notices(now)

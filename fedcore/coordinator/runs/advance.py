@@ -14,10 +14,12 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from fedcore.coordinator.governance.decisions import DecisionError, book_release
-from fedcore.coordinator.governance.models import AccessRequest, OwnerHost, RequestState
+from fedcore.coordinator.governance.booking import book_release
+from fedcore.coordinator.governance.models import OwnerHost
+from fedcore.coordinator.governance.problems import DecisionError
 from fedcore.coordinator.runs import ending
 from fedcore.coordinator.runs.bell import TRAIN, ring
+from fedcore.coordinator.runs.coverage import gaps_of, is_undecided
 from fedcore.coordinator.runs.flow import Stage, Who
 from fedcore.coordinator.runs.models import Artefact, Run, RunDataset, RunEvent, RunOrder
 from fedcore.coordinator.runs.orders import MODEL, acting, issue, roster_of, stages_of
@@ -42,7 +44,7 @@ def advance(run_id: str) -> None:
     report = report_of(Run.objects.get(pk=run_id), now)
     with transaction.atomic():
         run = Run.objects.select_for_update().get(pk=run_id)
-        if not run.ended:
+        if not run.ended and _grants_hold(run, roster_of(run), now):
             ending.finish(run, report, now)
 
 
@@ -82,7 +84,7 @@ def _stopped(run: Run, orders: Sequence[RunOrder], roster: Sequence[RunDataset],
     if silent is not None:
         ending.stop(run, RefusalCode.OWNER_AWAY, now, host=silent.host, state=state)
     elif late:
-        waiting = next((entry for entry in roster if entry.request.state == RequestState.WAITING), None)
+        waiting = next((entry for entry in roster if is_undecided(entry.request)), None)
         code = RefusalCode.NOT_GRANTED if waiting else RefusalCode.EXPIRED
         host = waiting.host if waiting else None
         ending.stop(run, code, now, host=host, detail="The run's deadline has passed.", state=state)
@@ -93,7 +95,7 @@ def _start(run: Run, roster: Sequence[RunDataset], now: datetime) -> bool:
     """Begin a run whose grants are all usable; whether it has begun."""
     if not _grants_hold(run, roster, now):
         return False
-    waiting = [entry for entry in roster if entry.request.state == RequestState.WAITING]
+    waiting = [entry for entry in roster if is_undecided(entry.request)]
     if waiting:
         owners = ", ".join(f"{entry.host.name} ({entry.name})" for entry in waiting)
         _enter(run, RunState.AWAITING_GRANTS, "", f"Waiting for the approval of {owners}.", False, 0.0)
@@ -109,22 +111,13 @@ def _start(run: Run, roster: Sequence[RunDataset], now: datetime) -> bool:
 
 
 def _grants_hold(run: Run, roster: Sequence[RunDataset], now: datetime) -> bool:
-    """Stop the run if a grant was refused, revoked or has expired; whether all hold or wait."""
-    for entry in roster:
-        code = _broken(entry.request, now)
-        if code is not None:
-            ending.stop(run, code, now, host=entry.host)
+    """Stop the run if a grant does not cover it any more: ended, expired or tightened; whether all do or wait."""
+    for entry, wanted in zip(roster, run.spec.datasets, strict=True):
+        gap = next(gaps_of(entry.request, run.spec, wanted, now), None)
+        if gap is not None:
+            ending.stop(run, gap.code, now, host=entry.host, detail=gap.detail)
             return False
     return True
-
-
-def _broken(request: AccessRequest, now: datetime) -> RefusalCode | None:
-    if request.state == RequestState.REFUSED:
-        return RefusalCode.NOT_GRANTED
-    if request.state == RequestState.REVOKED:
-        return RefusalCode.GRANT_REVOKED
-    limit = request.expires_at if request.state == RequestState.WAITING else request.grant.expires_at
-    return RefusalCode.GRANT_EXPIRED if limit <= now else None
 
 
 def _is_complete(run: Run, stage: Stage, orders: Sequence[RunOrder], roster: Sequence[RunDataset]) -> bool:
@@ -166,7 +159,7 @@ def _book(run: Run, roster: Sequence[RunDataset], now: datetime) -> bool:
     """Use one release of each grant, once every owner has agreed to take part; whether there was one left."""
     for entry in roster:
         try:
-            book_release(entry.request.grant, run.id, now)
+            book_release(entry.request.grant, run.id, now, run.spec.privacy.epsilon_micro)
         except DecisionError as error:
             ending.stop(run, RefusalCode(error.code), now, host=entry.host)
             return False

@@ -7,16 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from fedcore.coordinator.governance.models import (
-    AccessRequest,
-    Dataset,
-    Organisation,
-    OwnerHost,
-    Person,
-    RequestState,
-)
+from fedcore.coordinator.governance.models import AccessRequest, Dataset, Organisation, OwnerHost, Person
+from fedcore.coordinator.runs.coverage import check_request
 from fedcore.coordinator.runs.problems import Problem, Problems
-from fedcore.wire import access as wire
 from fedcore.wire.codes import RefusalCode
 from fedcore.wire.spec import DatasetVersion, Protocol, RunSpec
 
@@ -86,8 +79,8 @@ def check_reference(spec: RunSpec, catalogue: Catalogue) -> Problems:
         )
 
 
-def check_owners(spec: RunSpec, catalogue: Catalogue, backend_minimum: int) -> Problems:
-    """As many owners as the run, the backend and every request want."""
+def check_owners(spec: RunSpec, backend_minimum: int) -> Problems:
+    """As many owners as the run and the backend want. What the grants want is checked with them."""
     number = len(spec.datasets)
     if number < spec.minimum_owners:
         yield Problem(
@@ -96,10 +89,6 @@ def check_owners(spec: RunSpec, catalogue: Catalogue, backend_minimum: int) -> P
     if number < backend_minimum:
         detail = f"The backend {spec.backend.name} needs {backend_minimum} owners, the run has {number}."
         yield Problem(RefusalCode.TOO_FEW_OWNERS, detail)
-    for request in catalogue.requests.values():
-        if number < request.minimum_owners:
-            detail = f"The request for {request.dataset} says at least {request.minimum_owners} owners, not {number}."
-            yield Problem(RefusalCode.TOO_FEW_OWNERS, detail)
 
 
 def check_organisations(spec: RunSpec, catalogue: Catalogue, person: Person) -> Problems:
@@ -117,43 +106,11 @@ def check_organisations(spec: RunSpec, catalogue: Catalogue, person: Person) -> 
 
 
 def check_grants(spec: RunSpec, signer: str, catalogue: Catalogue, now: datetime) -> Problems:
-    """For each dataset a request of this scientist that covers the run, not refused, not spent."""
+    """For each dataset a request of this scientist that covers the run, within all limits of its grant."""
     for wanted, digest in zip(spec.datasets, spec.grants, strict=True):
         request = catalogue.requests.get(digest)
         if request is None or request.signer != signer:
             detail = f"Dataset {wanted.name}: there is no request {digest[:8]} that was signed with this key."
             yield Problem(RefusalCode.NOT_GRANTED, f"{detail} Request access to the dataset.")
             continue
-        yield from _check_state(request, now)
-        yield from _check_covered(spec, wanted, request)
-
-
-def _check_state(request: AccessRequest, now: datetime) -> Problems:
-    subject = str(request.dataset)
-    if request.state == RequestState.REFUSED:
-        yield Problem.of(RefusalCode.NOT_GRANTED, f"{subject} (refused)")
-    elif request.state == RequestState.REVOKED:
-        yield Problem.of(RefusalCode.GRANT_REVOKED, subject)
-    elif (request.expires_at if request.state == RequestState.WAITING else request.grant.expires_at) <= now:
-        yield Problem.of(RefusalCode.GRANT_EXPIRED, subject)
-    elif request.state == RequestState.APPROVED and not request.grant.is_usable(now):
-        yield Problem.of(RefusalCode.RELEASES_SPENT, subject)
-
-
-def _check_covered(spec: RunSpec, wanted: DatasetVersion, request: AccessRequest) -> Problems:
-    asked = wire.AccessRequest.parse(request.text)
-    subject = str(request.dataset)
-    if asked.dataset != wanted:
-        detail = f"The request {request.pk[:8]} is about {subject} in another version, or another dataset."
-        yield Problem(RefusalCode.NOT_GRANTED, detail)
-        return
-    covered = {
-        RefusalCode.PURPOSE_NOT_ALLOWED: spec.purpose == asked.purpose,
-        RefusalCode.PROTOCOL_NOT_ALLOWED: spec.protocol in asked.protocols,
-        RefusalCode.BACKEND_NOT_ALLOWED: spec.backend.name in asked.backends,
-        RefusalCode.MODEL_NOT_ALLOWED: spec.model.name in asked.models,
-        RefusalCode.PIPELINE_NOT_GRANTED: spec.pipeline.digest in {p.digest for p in asked.pipelines},
-        # None of the protocols here bounds what a model tells about a row.
-        RefusalCode.EPSILON_NOT_ALLOWED: asked.privacy.epsilon_micro == "none",
-    }
-    yield from (Problem.of(code, subject) for code, holds in covered.items() if not holds)
+        yield from check_request(request, spec, wanted, now)

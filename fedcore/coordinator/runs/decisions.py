@@ -1,15 +1,22 @@
-"""Runs and the owners' decisions: an approval starts what waited for it, a revocation stops what relied on it."""
+"""Runs and the owners' decisions: an approval starts what waited for it; a grant that is revoked, given back or
+tightened stops what relied on it, and takes from the coordinator what it still holds."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from django.utils import timezone
+
 from fedcore.coordinator.governance.models import AccessRequest
-from fedcore.coordinator.runs import bell
+from fedcore.coordinator.runs import bell, ending
 from fedcore.coordinator.runs.models import Run
 
 
 def look_again(sender: Any, request: AccessRequest, **more: Any) -> None:
-    """Have every unfinished run looked at that uses the request which was decided about."""
+    """Have every unfinished run looked at that uses the request which was decided about; of the finished ones let go
+    of what the grants no longer allow."""
     for run_id in Run.objects.unfinished().filter(datasets__request=request).values_list("pk", flat=True):
         bell.ring(run_id)
+    now = timezone.now()
+    for run in ending.holding().filter(datasets__request=request):
+        ending.let_go(run, now)

@@ -6,14 +6,18 @@ from datetime import datetime
 from typing import Any
 
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
-from fedcore.coordinator.governance.models import Grant, OwnerHost
+from fedcore.coordinator.governance import notices
+from fedcore.coordinator.governance.models import OwnerHost
 from fedcore.coordinator.runs import storage
 from fedcore.coordinator.runs.flow import MODEL_AT_COORDINATOR
 from fedcore.coordinator.runs.models import Artefact, Run, RunDataset, RunEvent
 from fedcore.coordinator.runs.orders import DATASET, MODEL, issue_close
-from fedcore.coordinator.runs.states import RunState
+from fedcore.coordinator.runs.rights import rights_of
+from fedcore.coordinator.runs.states import ENDED, RunState
 from fedcore.wire.codes import EXPLANATIONS, RefusalCode
 
 
@@ -61,18 +65,17 @@ def cancel(run_id: str) -> Run:
     return run
 
 
-def may_download(run: Run, now: datetime) -> bool:
-    """Whether the merged pseudonymised dataset may be handed out: every owner's grant allows it, now."""
-    grants = Grant.objects.filter(request__run_datasets__run=run)
-    leave = grants.filter(download=True, revoked_at=None, expires_at__gt=now)
-    owners = RunDataset.objects.filter(run=run).count()
-    return run.protocol_kind in MODEL_AT_COORDINATOR and leave.distinct().count() == owners
+def holding() -> QuerySet[Run]:
+    """The ended runs of which the coordinator still holds a model or a merged dataset."""
+    held = Artefact.objects.filter(order=None, deleted_at=None)
+    runs: QuerySet[Run] = Run.objects.filter(state__in=ENDED, pk__in=held.values("run"))
+    return runs
 
 
 @transaction.atomic
-def withdraw(run: Run) -> None:
-    """Delete the merged dataset of a finished run whose owners no longer all allow downloads."""
-    storage.discard(Artefact.objects.filter(run=run, deleted_at=None, order=None, role=DATASET))
+def let_go(run: Run, now: datetime) -> None:
+    """Delete what the coordinator still holds of a run that has ended, as far as the grants no longer allow it."""
+    storage.discard(_to_delete(run, now))
 
 
 def _end(run: Run, state: RunState, message: str, now: datetime, keep: bool) -> None:
@@ -82,13 +85,23 @@ def _end(run: Run, state: RunState, message: str, now: datetime, keep: bool) -> 
     RunEvent.objects.create(run=run, state=state, text=run.message, progress=run.progress)
     issue_close(run, keep, now)
     storage.discard(_to_delete(run, now))
+    _tell_scientist(run)
+
+
+def _tell_scientist(run: Run) -> None:
+    if run.state == RunState.CANCELLED:
+        return  # Only the scientist cancels, and knows.
+    about = notices.About.RUN_FINISHED if run.state == RunState.FINISHED else notices.About.RUN_STOPPED
+    text = _("Your run %(title)s is %(state)s.") % {"title": run.title, "state": run.get_state_display()}
+    notices.tell([run.scientist], about, run.pk, text)
 
 
 def _to_delete(run: Run, now: datetime) -> list[Artefact]:
     live = Artefact.objects.filter(run=run, deleted_at=None)
     if run.state == RunState.FINISHED:
-        kept = [MODEL, DATASET] if may_download(run, now) else [MODEL]
-        live = live.exclude(order=None, role__in=kept)
+        rights = rights_of(run, now)
+        roles = {MODEL: rights.keep, DATASET: rights.download_dataset}
+        live = live.exclude(order=None, role__in=[role for role, kept in roles.items() if kept])
     return list(live)
 
 

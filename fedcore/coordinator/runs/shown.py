@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from django.template.defaultfilters import filesizeformat
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from fedcore.coordinator.runs.models import Run
+from fedcore.coordinator.runs.rights import rights_of
+from fedcore.coordinator.runs.states import RunState
 
 METRICS: Final[tuple[tuple[str, Any], ...]] = (
     ("f1", gettext_lazy("F1")),
@@ -26,6 +29,13 @@ METRICS: Final[tuple[tuple[str, Any], ...]] = (
 OF_OWNERS: Final[tuple[tuple[str, Any, Callable[[Any], str]], ...]] = (
     ("rows_trained", gettext_lazy("rows trained on"), lambda rows: f"{rows:,}"),
     ("bytes_sent", gettext_lazy("sent to the coordinator"), filesizeformat),
+)
+
+RIGHTS: Final[tuple[tuple[str, Any], ...]] = (
+    ("reuse", gettext_lazy("Another run under the same grants")),
+    ("download_model", gettext_lazy("Download of the model from the coordinator")),
+    ("predict", gettext_lazy("Use of the model by the owners, on rows of their own")),
+    ("download_dataset", gettext_lazy("Download of the merged pseudonymised dataset")),
 )
 
 
@@ -47,11 +57,15 @@ class ShownRun:
     quality: Table | None
     seconds: list[tuple[str, str]]
     backend: dict[str, Any] | None
+    rights: list[tuple[str, bool]]
+    because: str
 
 
 def show(run: Run, colour: str) -> ShownRun:
     """`colour` is the badge of the run's state."""
     report = run.report or {}
+    rights = rights_of(run, timezone.now())
+    is_finished = run.state == RunState.FINISHED
     seconds = ((name, f"{spent:.2f}") for name, spent in report.get("seconds", {}).items())
     return ShownRun(
         run=run,
@@ -60,6 +74,8 @@ def show(run: Run, colour: str) -> ShownRun:
         quality=_quality(report["metrics"], report["owners"]) if report else None,
         seconds=list(seconds),
         backend=report.get("backend"),
+        rights=[(str(text), getattr(rights, name)) for name, text in RIGHTS] if is_finished else [],
+        because=rights.because,
     )
 
 

@@ -12,7 +12,6 @@ from django.utils import timezone
 from fedcore.coordinator.runs import ending, storage
 from fedcore.coordinator.runs.advance import advance
 from fedcore.coordinator.runs.models import Artefact, Run
-from fedcore.coordinator.runs.orders import DATASET
 from fedcore.coordinator.runs.states import ENDED
 
 logger = logging.getLogger(__name__)
@@ -28,12 +27,10 @@ def sweep_runs() -> None:
 
 
 def tidy_artefacts() -> None:
-    """Delete merged datasets without every owner's leave, and files that belong to nothing any more."""
+    """Delete models and merged datasets without every owner's leave, and files that belong to nothing any more."""
     now = timezone.now()
-    kept = Artefact.objects.filter(role=DATASET, deleted_at=None).select_related("run")
-    for artefact in kept:
-        if artefact.run.ended and not ending.may_download(artefact.run, now):
-            ending.withdraw(artefact.run)
+    for run in ending.holding():
+        ending.let_go(run, now)
     # An upload may have begun while its run ended.
     late = Artefact.objects.filter(run__state__in=ENDED, deleted_at=None).exclude(order=None)
     storage.discard(late)

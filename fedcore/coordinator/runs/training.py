@@ -26,6 +26,7 @@ from fedcore.coordinator.runs.lease import Lease, Superseded, claim, kept_alive
 from fedcore.coordinator.runs.merging import BadContribution, merged_rows
 from fedcore.coordinator.runs.models import Run
 from fedcore.coordinator.runs.orders import DATASET, MODEL, stages_of
+from fedcore.coordinator.runs.rights import rights_of
 from fedcore.plugin_api.models import LabelledRows, ModelType, TrainingDiverged, TrainingOutcome
 from fedcore.plugin_api.plugins import InvalidOptions
 from fedcore.plugin_api.serialise import StoredModel, pack_features, pack_model
@@ -83,7 +84,7 @@ def _train(lease: Lease) -> None:
         parameters=outcome.parameters,
     )
     products = {MODEL: pack_model(stored)}
-    if ending.may_download(run, timezone.now()):
+    if rights_of(run, timezone.now()).download_dataset:
         products[DATASET] = pack_features(rows.features, rows.labels)
     _keep(lease, products, _curve(outcome, rows, time.perf_counter() - started))
 

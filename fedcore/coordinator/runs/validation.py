@@ -9,8 +9,8 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from fedcore.coordinator.governance.decisions import DecisionError
 from fedcore.coordinator.governance.models import Person, PersonKey, Role
+from fedcore.coordinator.governance.problems import DecisionError
 from fedcore.coordinator.plugins import installed
 from fedcore.coordinator.runs.bell import ring
 from fedcore.coordinator.runs.checks_columns import check_columns
@@ -66,7 +66,7 @@ def submit(person: Person, signed: Signed) -> tuple[Run, bool]:
         *check_datasets(spec, catalogue),
         *check_reference(spec, catalogue),
         *check_grants(spec, signed.signer, catalogue, now),
-        *check_owners(spec, catalogue, plugins.backend.minimum_owners if plugins.backend else 1),
+        *check_owners(spec, plugins.backend.minimum_owners if plugins.backend else 1),
         *(check_organisations(spec, catalogue, person) if plugins.owners_hold_key else ()),
         *_check_privacy(spec),
         *plugins.problems,

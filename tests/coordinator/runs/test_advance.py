@@ -6,15 +6,17 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from fedcore.coordinator.governance import decisions
-from fedcore.coordinator.governance.models import OwnerHost, Release
+from fedcore.coordinator.governance.decisions import Limits
+from fedcore.coordinator.governance.models import Grant, OwnerHost, Release
 from fedcore.coordinator.runs import ending, storage
 from fedcore.coordinator.runs.advance import advance
 from fedcore.coordinator.runs.models import Artefact, Run, RunEvent, RunOrder
 from fedcore.coordinator.runs.states import RunState
-from fedcore.coordinator.runs.sweeping import sweep_runs
+from fedcore.coordinator.runs.sweeping import sweep_runs, tidy_artefacts
 from fedcore.wire.codes import RefusalCode
 from fedcore.wire.orders import Phase
 from fedcore.wire.reports import Settled, Status
@@ -214,17 +216,142 @@ def test_an_unknown_run_is_left_alone(world: Any) -> None:
     assert RunOrder.objects.count() == before
 
 
-def test_the_merged_dataset_goes_when_a_grant_is_revoked(world: Any, api: Any, pooled: Run) -> None:
-    from fedcore.coordinator.runs.sweeping import tidy_artefacts
+def held(run: Run) -> set[str]:
+    """What the coordinator still holds of its own making."""
+    return set(Artefact.objects.filter(run=run, order=None, deleted_at=None).values_list("role", flat=True))
 
+
+def test_model_and_merged_dataset_go_at_once_when_a_grant_is_revoked(
+    world: Any, api: Any, pooled: Run, django_capture_on_commit_callbacks: Any
+) -> None:
+    world.drive(pooled)
+    files = [storage.file_of(artefact) for artefact in Artefact.objects.filter(run=pooled, order=None)]
+    assert held(pooled) == {"model", "dataset"}
+    with django_capture_on_commit_callbacks(execute=True):
+        decisions.revoke(world.requests["south"], world.owners["south"], "no longer")
+    assert held(pooled) == set()
+    assert not any(file.exists() for file in files)
+    for what in ("dataset", "model"):
+        answer = api(world.sam).get(f"/api/runs/{pooled.pk}/{what}")
+        assert (answer.status_code, answer.json()["code"]) == (403, "not_granted")
+        assert "The grant of south/access-south is revoked." in answer.json()["detail"]
+
+
+def test_what_a_lost_message_left_undeleted_the_next_tidying_deletes(world: Any, pooled: Run) -> None:
     world.drive(pooled)
     tidy_artefacts()
-    assert Artefact.objects.filter(role="dataset", deleted_at=None).exists()
-    decisions.revoke(world.requests["south"], world.owners["south"], "no longer")
-    assert api(world.sam).get(f"/api/runs/{pooled.pk}/dataset").status_code == 403
+    assert held(pooled) == {"model", "dataset"}
+    Grant.objects.filter(request=world.requests["south"]).update(expires_at=timezone.now())
     tidy_artefacts()
-    assert not Artefact.objects.filter(role="dataset", deleted_at=None).exists()
-    assert Artefact.objects.filter(role="model", deleted_at=None).exists()
+    assert held(pooled) == {"model"}
+    decisions.withdraw(world.requests["north"], world.sam)
+    tidy_artefacts()
+    assert held(pooled) == set()
+
+
+def test_tightening_download_away_takes_the_merged_dataset_and_leaves_the_model(
+    world: Any, api: Any, pooled: Run, django_capture_on_commit_callbacks: Any
+) -> None:
+    world.drive(pooled)
+    with django_capture_on_commit_callbacks(execute=True):
+        decisions.tighten(world.requests["south"], world.owners["south"], Limits(download=False), "rows stay")
+    assert held(pooled) == {"model"}
+    assert api(world.sam).get(f"/api/runs/{pooled.pk}/dataset").status_code == 403
+    assert api(world.sam).get(f"/api/runs/{pooled.pk}/model").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("limits", "code", "said"),
+    [
+        (Limits(protocols=("local",)), "protocol_not_allowed", "The grant covers the protocols local;"),
+        (Limits(backends=("plaintext",)), "backend_not_allowed", "covers the backends plaintext;"),
+        (Limits(model_types=("mlp",)), "model_not_allowed", "covers the model types mlp;"),
+        (Limits(epsilon_micro=1_000_000), "epsilon_not_allowed", "an epsilon of 1; the run asks none."),
+        (Limits(minimum_owners=3), "too_few_owners", "at least 3 owners, not 2."),
+    ],
+)
+def test_a_grant_that_is_tightened_meanwhile_stops_the_run_before_the_next_order(
+    world: Any, pooled: Run, limits: Limits, code: str, said: str
+) -> None:
+    world.at(pooled, Phase.CONFIRM)
+    decisions.tighten(world.requests["south"], world.owners["south"], limits, "less")
+    for host in world.hosts:
+        host.work()
+    run = world.drive(pooled)
+    assert (run.state, run.code, run.culprit.name) == (RunState.FAILED, code, "south")
+    assert said in run.message
+    assert not run.orders.filter(phase="prepare").exists()
+
+
+def test_a_grant_that_was_given_back_or_ran_out_stops_the_run(world: Any) -> None:
+    for change, code in (
+        (lambda: decisions.withdraw(world.requests["south"], world.sam), "not_granted"),
+        (lambda: Grant.objects.update(expires_at=timezone.now()), "grant_expired"),
+    ):
+        world.requests.clear()
+        run = world.at(world.submit(), Phase.CONFIRM)
+        change()
+        run = world.drive(run)
+        assert (run.state, run.code) == (RunState.FAILED, code)
+
+
+def test_a_grant_that_is_revoked_after_the_last_report_leaves_no_model(world: Any, pooled: Run) -> None:
+    world.at(pooled, Phase.EVALUATE)
+    for host in world.hosts:
+        host.work()
+    decisions.revoke(world.requests["south"], world.owners["south"], "no longer")
+    run = world.drive(pooled)
+    assert (run.state, run.code) == (RunState.FAILED, "grant_revoked")
+    assert held(run) == set()
+
+
+def test_orders_carry_the_grant_as_it_is_now(world: Any, pooled: Run) -> None:
+    world.at(pooled, Phase.CONFIRM)
+    decisions.tighten(world.requests["south"], world.owners["south"], Limits(releases=2), "fewer")
+    world.at(pooled, Phase.PREPARE)
+    granted = {order.phase: order.grant.releases for order in world.south.orders(after=0)}
+    assert granted[Phase.PREPARE] == 2
+
+
+@pytest.mark.parametrize(
+    "unknown",
+    [
+        {"protocols": ["shared", "pooled"]},
+        {"epsilon_micro": "much"},
+        {"epsilon_micro": 0},
+        {"backends": []},
+        {"backends": "keyed_tokens"},
+        {"model_types": {"linear": True}},
+        {"minimum_owners": 0},
+        {"releases": -1},
+    ],
+    ids=str,
+)
+def test_a_grant_with_a_limit_that_is_empty_or_not_known_covers_no_run(world: Any, unknown: Any) -> None:
+    run = world.at(world.submit(), Phase.CONFIRM)
+    Grant.objects.filter(request=world.requests["south"]).update(**unknown)
+    run = world.drive(run)
+    assert (run.state, run.code, run.culprit.name) == (RunState.FAILED, "not_granted", "south")
+    assert "a limit that is not known here" in run.message
+
+
+@pytest.mark.parametrize(
+    "limit", ["protocols", "backends", "model_types", "epsilon_micro", "releases", "expires_at"]
+)
+def test_a_grant_without_one_of_its_limits_cannot_be_stored(world: Any, limit: str) -> None:
+    world.requests["north"] = world.grant(world.north)
+    with pytest.raises(IntegrityError), transaction.atomic():
+        Grant.objects.update(**{limit: None})
+
+
+def test_an_approval_that_is_tighter_than_the_waiting_run_ends_it_with_the_reason(world: Any) -> None:
+    world.requests["north"] = world.ask(world.north)
+    run = world.submit()
+    advance(run.pk)
+    decisions.approve(world.requests["north"], world.owners["north"], Limits(protocols=("local",)))
+    run = world.drive(run)
+    assert (run.state, run.code) == (RunState.FAILED, "protocol_not_allowed")
+    assert "north (access-north)" in run.message
 
 
 def test_without_every_owners_leave_no_merged_dataset_is_made(world: Any, api: Any) -> None:

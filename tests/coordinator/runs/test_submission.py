@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from fedcore.coordinator.governance import decisions
+from fedcore.coordinator.governance import booking, decisions
 from fedcore.coordinator.governance.models import Dataset, Grant, OwnerHost, PersonKey
 from fedcore.coordinator.runs.models import Run
 from fedcore.coordinator.runs.problems import Refused
@@ -132,7 +132,7 @@ def test_a_grant_covers_its_pipelines_protocols_backends_and_models_only(world: 
 def test_a_revoked_expired_or_spent_grant_is_refused(world: Any) -> None:
     world.spec()
     grant = Grant.objects.get(request=world.requests["north"])
-    decisions.book_release(grant, "11" * 32)
+    booking.book_release(grant, "11" * 32)
     Grant.objects.filter(pk=grant.pk).update(releases=1)
     assert "All releases" in problems(world)["releases_spent"]
     Grant.objects.filter(pk=grant.pk).update(expires_at=timezone.now() - timedelta(seconds=1))

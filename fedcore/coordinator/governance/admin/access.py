@@ -2,93 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
-from django import forms
-from django.contrib import admin, messages
+from django.contrib import admin
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
-from django.utils import timezone
+from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
-from unfold.decorators import action
-from unfold.enums import ActionVariant
-from unfold.forms import BaseDialogForm
-from unfold.widgets import (
-    UnfoldAdminIntegerFieldWidget,
-    UnfoldAdminSingleDateWidget,
-    UnfoldAdminTextareaWidget,
-    UnfoldBooleanSwitchWidget,
-)
 
-from fedcore.coordinator.governance import decisions
 from fedcore.coordinator.governance.admin.base import GovernedAdmin, badge, code
-from fedcore.coordinator.governance.decisions import DecisionError, Limits
+from fedcore.coordinator.governance.admin.deciding import DecidingAdmin
 from fedcore.coordinator.governance.explained import explain
-from fedcore.coordinator.governance.models import AccessRequest, Grant, Person, RequestState
-from fedcore.coordinator.governance.people import person_of
+from fedcore.coordinator.governance.limits import shown_epsilon
+from fedcore.coordinator.governance.models import AccessRequest, Grant
 
-STATE_COLOURS = {"waiting": "warn", "approved": "success", "refused": "", "revoked": "danger"}
-
-
-class ReasonForm(BaseDialogForm):
-    reason = forms.CharField(
-        label=_("Reason"),
-        max_length=2000,
-        widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
-        help_text=_("The scientist reads it."),
-    )
-
-
-class ApprovalForm(BaseDialogForm):
-    """The limits as they were asked for; the owner may lower them."""
-
-    releases = forms.IntegerField(label=_("Releases"), min_value=1, widget=UnfoldAdminIntegerFieldWidget)
-    expires_on = forms.DateField(label=_("Until the end of"), widget=UnfoldAdminSingleDateWidget)
-    download = forms.BooleanField(
-        label=_("May download the merged pseudonymised dataset"),
-        required=False,
-        widget=UnfoldBooleanSwitchWidget,
-    )
-    reason = forms.CharField(
-        label=_("Note"),
-        required=False,
-        max_length=2000,
-        widget=UnfoldAdminTextareaWidget(attrs={"rows": 2}),
-        help_text=_("The scientist reads it."),
-    )
-
-    def __init__(self, request: HttpRequest, object_id: str | None = None, *args: Any, **kwargs: Any) -> None:
-        super().__init__(request, object_id, *args, **kwargs)
-        self.asked = AccessRequest.objects.visible_to(person_of(request)).get(pk=object_id)
-        self.fields["releases"].initial = self.asked.releases
-        self.fields["releases"].help_text = _("How many runs may start. At most %(asked)d, as asked.") % {
-            "asked": self.asked.releases
-        }
-        self.fields["expires_on"].initial = self.asked.expires_at.date()
-        if not self.asked.download:
-            del self.fields["download"]
-
-    @property
-    def limits(self) -> Limits:
-        given = self.cleaned_data
-        end = timezone.make_aware(
-            timezone.datetime.combine(given["expires_on"], timezone.datetime.max.time())  # type: ignore[attr-defined]
-        )
-        # The day that was asked for ends at the moment that was asked for.
-        on_that_day = given["expires_on"] == self.asked.expires_at.date()
-        return Limits(
-            releases=given["releases"],
-            expires_at=self.asked.expires_at if on_that_day else end,
-            download=given.get("download", False),
-        )
+STATE_COLOURS = {
+    "waiting": "warn",
+    "asked_back": "info",
+    "proposed": "warn",
+    "approved": "success",
+    "refused": "",
+    "revoked": "danger",
+    "withdrawn": "",
+}
 
 
 @admin.register(AccessRequest)
-class AccessRequestAdmin(GovernedAdmin):
+class AccessRequestAdmin(DecidingAdmin):
     list_display = ("subject", "requested_by", "organisation", "purpose", "what", "asked", "coloured_state")
     list_filter = ("state", "dataset__host__organisation", "dataset")
-    list_select_related = ("dataset__host__organisation", "requested_by__organisation")
+    list_select_related = ("dataset__host__organisation", "requested_by__organisation", "grant")
     search_fields = ("digest", "purpose", "requested_by__username", "dataset__name")
     date_hierarchy = "created_at"
     change_form_outer_before_template = "governance/request.html"
@@ -102,7 +46,6 @@ class AccessRequestAdmin(GovernedAdmin):
         ),
     )
     readonly_fields = ("shown_digest", "shown_signer", "shown_signature", "shown_text")
-    actions_detail: ClassVar = ["approve", "refuse", "revoke"]
 
     @admin.display(description=_("dataset"), ordering="dataset__name")
     def subject(self, asked: AccessRequest) -> str:
@@ -122,6 +65,8 @@ class AccessRequestAdmin(GovernedAdmin):
 
     @admin.display(description=_("state"), ordering="state")
     def coloured_state(self, asked: AccessRequest) -> str:
+        if asked.is_over():
+            return badge(_("expired"))
         return badge(asked.get_state_display(), STATE_COLOURS[asked.state])
 
     @admin.display(description=_("digest"))
@@ -152,95 +97,6 @@ class AccessRequestAdmin(GovernedAdmin):
         page: HttpResponse = super().change_view(request, object_id, form_url, (extra_context or {}) | shown)
         return page
 
-    def has_decide_permission(self, request: HttpRequest, object_id: str | None, state: RequestState) -> bool:
-        """Whether the person who looks may decide about this request in this state."""
-        asked = AccessRequest.objects.filter(pk=object_id, state=state).first()
-        person = request.user
-        return (
-            asked is not None
-            and isinstance(person, Person)
-            and person.owns_data_of(asked.dataset.organisation.pk)
-            and asked.requested_by_id != person.pk
-        )
-
-    def has_waiting_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
-        return self.has_decide_permission(request, object_id, RequestState.WAITING)
-
-    def has_granted_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
-        return self.has_decide_permission(request, object_id, RequestState.APPROVED)
-
-    @action(
-        description=_("Approve"),
-        icon="check",
-        variant=ActionVariant.PRIMARY,
-        permissions=["waiting"],
-        dialog={
-            "title": _("Approve this request?"),
-            "description": _(
-                "Runs may start at once, within these limits. What is handed over cannot be called back."
-            ),
-            "form_class": ApprovalForm,
-            "form_submit_text": _("Approve"),
-        },
-    )
-    def approve(self, request: HttpRequest, form: ApprovalForm, object_id: str) -> HttpResponse:
-        def decide(asked: AccessRequest, person: Person) -> None:
-            decisions.approve(asked, person, form.limits, form.cleaned_data["reason"])
-
-        return self._decided(request, object_id, decide)
-
-    @action(
-        description=_("Refuse"),
-        icon="close",
-        permissions=["waiting"],
-        dialog={
-            "title": _("Refuse this request?"),
-            "description": _("The scientist may ask again, with another request."),
-            "form_class": ReasonForm,
-            "form_submit_text": _("Refuse"),
-        },
-    )
-    def refuse(self, request: HttpRequest, form: ReasonForm, object_id: str) -> HttpResponse:
-        def decide(asked: AccessRequest, person: Person) -> None:
-            decisions.refuse(asked, person, form.cleaned_data["reason"])
-
-        return self._decided(request, object_id, decide)
-
-    @action(
-        description=_("Revoke"),
-        icon="block",
-        variant=ActionVariant.DANGER,
-        permissions=["granted"],
-        dialog={
-            "title": _("Revoke this grant?"),
-            "description": _(
-                "No further run starts under it. What was handed over before cannot be called back."
-            ),
-            "form_class": ReasonForm,
-            "form_submit_text": _("Revoke"),
-        },
-    )
-    def revoke(self, request: HttpRequest, form: ReasonForm, object_id: str) -> HttpResponse:
-        def decide(asked: AccessRequest, person: Person) -> None:
-            decisions.revoke(asked, person, form.cleaned_data["reason"])
-
-        return self._decided(request, object_id, decide)
-
-    def _decided(
-        self, request: HttpRequest, object_id: str, decide: Callable[[AccessRequest, Person], None]
-    ) -> HttpResponse:
-        asked = AccessRequest.objects.get(pk=object_id)
-        try:
-            decide(asked, person_of(request))
-        except DecisionError as error:
-            messages.error(request, error.detail)
-        else:
-            asked.refresh_from_db()
-            messages.success(request, _("The request is %(state)s.") % {"state": asked.get_state_display()})
-        # The dialog is loaded by htmx, which follows this header; a 302 would leave the dialog open.
-        address = reverse("admin:governance_accessrequest_change", args=(object_id,))
-        return HttpResponse(headers={"HX-Redirect": address})
-
 
 @admin.register(Grant)
 class GrantAdmin(GovernedAdmin):
@@ -249,9 +105,25 @@ class GrantAdmin(GovernedAdmin):
     list_select_related = ("request__dataset__host__organisation", "request__requested_by", "approved_by")
     search_fields = ("request__digest", "request__requested_by__username", "request__dataset__name")
     fields = readonly_fields = (
-        *("request", "scientist", "used", "expires_at", "download", "state"),
-        *("approved_by", "approved_at", "revoked_at"),
+        *("asked", "scientist", "state", "used", "expires_at", "in_words", "epsilon", "minimum_owners"),
+        *("download", "approved_by", "proposed_by", "approved_at", "tightened_at", "revoked_at"),
     )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Grant]:
+        return super().get_queryset(request).prefetch_related("used")
+
+    @admin.display(description=_("access request"))
+    def asked(self, grant: Grant) -> str:
+        address = reverse("admin:governance_accessrequest_change", args=(grant.pk,))
+        return format_html('<a class="fedcore-link" href="{}">{}</a>', address, grant.request)
+
+    @admin.display(description=_("covers"))
+    def in_words(self, grant: Grant) -> str:
+        return f"{', '.join(grant.protocols)} · {', '.join(grant.backends)} · {', '.join(grant.model_types)}"
+
+    @admin.display(description=_("epsilon of all runs"))
+    def epsilon(self, grant: Grant) -> str:
+        return shown_epsilon(grant.epsilon_micro)
 
     @admin.display(description=_("dataset"))
     def subject(self, grant: Grant) -> str:
@@ -268,7 +140,7 @@ class GrantAdmin(GovernedAdmin):
     @admin.display(description=_("state"))
     def state(self, grant: Grant) -> str:
         if grant.revoked_at is not None:
-            return badge(_("revoked"), "danger")
-        if grant.expires_at <= timezone.now():
+            return badge(grant.request.get_state_display(), STATE_COLOURS[grant.request.state])
+        if grant.request.is_over():
             return badge(_("expired"), "warn")
         return badge(_("usable"), "success") if grant.is_usable() else badge(_("used up"), "warn")

@@ -17,6 +17,7 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 from fedcore.coordinator.governance import submissions
 from fedcore.coordinator.governance.admin.base import GovernedAdmin, GovernedInline, badge, code
 from fedcore.coordinator.governance.models import Membership, Organisation, Person, PersonKey
+from fedcore.coordinator.governance.people import may_set_approvers, person_of, set_two_approvers
 
 # Roles decide here; Django's groups would be a second, silent source of permissions.
 admin.site.unregister(Group) if admin.site.is_registered(Group) else None
@@ -24,12 +25,68 @@ admin.site.unregister(Group) if admin.site.is_registered(Group) else None
 
 @admin.register(Organisation)
 class OrganisationAdmin(GovernedAdmin):
-    list_display = ("title", "name", "part")
+    list_display = ("title", "name", "part", "approvers")
     search_fields = ("name", "title")
+    fieldsets = ((None, {"fields": ("title", "name", "approvers")}),)
+    readonly_fields = ("approvers",)
+    actions_detail: ClassVar = ["ask_two_approvers", "ask_one_approver"]
 
     @admin.display(description=_("part"))
     def part(self, organisation: Organisation) -> str:
         return badge(_("operator"), "warn") if organisation.is_operator else badge(_("member"))
+
+    @admin.display(description=_("approvals of a request"))
+    def approvers(self, organisation: Organisation) -> str:
+        return str(_("two data owners") if organisation.two_approvers else _("one data owner"))
+
+    def has_one_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
+        return self._may_set(request, object_id, now=False)
+
+    def has_two_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
+        return self._may_set(request, object_id, now=True)
+
+    @staticmethod
+    def _may_set(request: HttpRequest, object_id: str | None, now: bool) -> bool:
+        """An organisation's own administrator says how many approve, and only the other number than now."""
+        found = Organisation.objects.filter(pk=object_id or 0, two_approvers=now).first()
+        return found is not None and may_set_approvers(person_of(request), found)
+
+    @action(
+        description=_("Require two approvers"),
+        icon="group_add",
+        permissions=["one"],
+        dialog={
+            "title": _("Require two approvers?"),
+            "description": _(
+                "A request is granted once two data owners have approved it, the second at most as much."
+            ),
+            "form_submit_text": _("Require two"),
+        },
+    )
+    def ask_two_approvers(self, request: HttpRequest, form: Any, object_id: str) -> HttpResponse:
+        return self._set(request, object_id, two=True)
+
+    @action(
+        description=_("Require one approver"),
+        icon="person",
+        permissions=["two"],
+        dialog={
+            "title": _("Require one approver only?"),
+            "description": _("What one data owner has approved still waits for a second one."),
+            "form_submit_text": _("Require one"),
+        },
+    )
+    def ask_one_approver(self, request: HttpRequest, form: Any, object_id: str) -> HttpResponse:
+        return self._set(request, object_id, two=False)
+
+    @staticmethod
+    def _set(request: HttpRequest, object_id: str, two: bool) -> HttpResponse:
+        set_two_approvers(Organisation.objects.get(pk=object_id), person_of(request), two)
+        messages.success(
+            request, _("Requests need two approvals.") if two else _("Requests need one approval.")
+        )
+        address = reverse("admin:governance_organisation_change", args=(object_id,))
+        return HttpResponse(headers={"HX-Redirect": address})
 
 
 class MembershipInline(GovernedInline):

@@ -1,0 +1,54 @@
+"""The admin's front page: for each role what it needs at a glance. A person with several roles sees the panels of all.
+
+| role | cards and panels |
+|---|---|
+| data owner | requests waiting, runs on one's data, grants about to end, what datasets gave, refused orders, hosts |
+| data scientist | own requests and questions, grants with runs left, runs |
+| auditor | as a data owner, and the latest decisions |
+| administrator | as a data owner, and people without a role |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.http import HttpRequest
+from django.utils import timezone
+
+from fedcore.coordinator.dashboard import oversight, scientist
+from fedcore.coordinator.dashboard.panels import Card, Panel
+from fedcore.coordinator.governance.models import AccessRequest, Person, RequestState, Role
+from fedcore.coordinator.governance.people import person_of
+
+
+def fill(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
+    """Add the front page's cards and panels, as far as the person may see them."""
+    person, now = person_of(request), timezone.now()
+    parts: list[tuple[Iterable[Card], Iterable[Panel]]] = []
+    if oversees(person):
+        parts.append(oversight.of(person, now))
+    if person.has_role(Role.DATA_SCIENTIST):
+        parts.append(scientist.of(person, now))
+    context["cards"] = [card for cards, _panels in parts for card in cards]
+    context["panels"] = [panel for _cards, panels in parts for panel in panels]
+    return context
+
+
+def waiting_badge(request: HttpRequest) -> str:
+    """How many requests wait for a decision of the own organisation, or for the own answer, beside their name in the
+    navigation."""
+    if not isinstance(request.user, Person):
+        return ""
+    person = request.user
+    seen = AccessRequest.objects.visible_to(person)
+    waiting = seen.filter(state__in=(RequestState.WAITING, RequestState.PROPOSED)).exclude(
+        requested_by=person
+    )
+    asked_back = seen.filter(state=RequestState.ASKED_BACK, requested_by=person)
+    return str((waiting | asked_back).count() or "")
+
+
+def oversees(person: Person) -> bool:
+    """Whether the person has a part in an owner's or in the operator's side."""
+    return person.sees_everything or bool(person.roles - {Role.DATA_SCIENTIST})

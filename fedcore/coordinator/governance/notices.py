@@ -1,0 +1,128 @@
+"""Notices: what happened that a person should know of. Written in the transaction of what happened.
+
+A notice says names of people, datasets and runs, never what somebody wrote: whoever may read that follows the link.
+Only the person whom it is for sees it. Each person keeps the newest `KEPT`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import ClassVar, Final
+
+from django.db import models
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from fedcore.coordinator.governance import rules
+from fedcore.coordinator.governance.people import Organisation, Person, Role
+
+KEPT: Final = 200
+TEXT_LENGTH: Final = 300
+
+
+class About(models.TextChoices):
+    """What a notice is about."""
+
+    REQUEST = "request", _("new request")
+    QUESTION = "question", _("question")
+    ANSWER = "answer", _("answer")
+    SECOND_APPROVAL = "second", _("second approval")
+    DECISION = "decision", _("decision")
+    TIGHTENED = "tightened", _("grant tightened")
+    REVOKED = "revoked", _("grant revoked")
+    WITHDRAWN = "withdrawn", _("withdrawn")
+    ENDING = "ending", _("about to end")
+    ENDED = "ended", _("ended")
+    WAITS_AT_HOST = "waits", _("waits at the host")
+    RUN_FINISHED = "finished", _("run finished")
+    RUN_STOPPED = "stopped", _("run stopped")
+    HOST_AWAY = "away", _("host away")
+
+
+_PAGES: Final = {
+    About.RUN_FINISHED: "admin:runs_run_change",
+    About.RUN_STOPPED: "admin:runs_run_change",
+    About.HOST_AWAY: "admin:governance_ownerhost_change",
+}
+_PAGE_OF_OTHERS: Final = "admin:governance_accessrequest_change"
+
+
+class Notice(models.Model):
+    """One notice for one person. `subject` is the digest of a request or run, or the number of a host."""
+
+    person = models.ForeignKey(
+        Person, verbose_name=_("person"), on_delete=models.CASCADE, related_name="notices"
+    )
+    about = models.CharField(_("about"), max_length=10, choices=About.choices)
+    subject = models.CharField(_("subject"), max_length=64)
+    text = models.CharField(_("text"), max_length=TEXT_LENGTH)
+    created_at = models.DateTimeField(_("when"), default=timezone.now)
+    read_at = models.DateTimeField(_("read"), null=True)
+    mailed_at = models.DateTimeField(_("mailed"), null=True)
+
+    objects: ClassVar = rules.Notices.as_manager()
+
+    class Meta:
+        verbose_name = _("notice")
+        verbose_name_plural = _("notices")
+        ordering = ("-id",)
+        indexes: ClassVar = [
+            models.Index(fields=["person", "read_at"], name="governance_unread_notices"),
+            models.Index(fields=["mailed_at", "created_at"], name="governance_notices_to_mail"),
+        ]
+
+    def __str__(self) -> str:
+        return self.text
+
+    @property
+    def address(self) -> str:
+        """The page of what it is about."""
+        return reverse(_PAGES.get(About(self.about), _PAGE_OF_OTHERS), args=(self.subject,))
+
+
+def tell(people: Iterable[Person], about: About, subject: object, text: str) -> None:
+    """Give each of these people a notice, and let go of their oldest beyond `KEPT`. Call it in the transaction."""
+    found = list(people)
+    Notice.objects.bulk_create(
+        Notice(person=person, about=about, subject=str(subject), text=text[:TEXT_LENGTH]) for person in found
+    )
+    for person in found:
+        beyond = Notice.objects.filter(person=person).values_list("pk", flat=True)[KEPT : KEPT + 1]
+        for oldest in list(beyond):
+            Notice.objects.filter(person=person, pk__lte=oldest).delete()
+
+
+def data_owners_of(organisation: Organisation, without: Person | None = None) -> list[Person]:
+    """The people who decide about an organisation's data, but for the one who acts."""
+    owners = Person.objects.filter(
+        organisation=organisation, is_active=True, memberships__role=Role.DATA_OWNER
+    )
+    return list(owners.exclude(pk=without.pk if without else None))
+
+
+def mark_read(person: Person, chosen: Iterable[int] | None = None, now: datetime | None = None) -> int:
+    """Mark a person's notices as read, all or those with these numbers; how many were unread before."""
+    unread = Notice.objects.filter(person=person, read_at=None)
+    if chosen is not None:
+        unread = unread.filter(pk__in=list(chosen))
+    marked: int = unread.update(read_at=now or timezone.now())
+    return marked
+
+
+def unread(request: HttpRequest) -> int:
+    """How many notices the person who asks has not read; counted once for a page."""
+    if not isinstance(request.user, Person):
+        return 0
+    known: int | None = getattr(request, "_unread_notices", None)
+    if known is None:
+        known = Notice.objects.filter(person=request.user, read_at=None).count()
+        request._unread_notices = known  # type: ignore[attr-defined]
+    return known
+
+
+def badge(request: HttpRequest) -> str:
+    """How many notices are unread, beside their name in the navigation."""
+    return str(unread(request) or "")

@@ -1,0 +1,72 @@
+"""Limits in words, side by side: what was asked, what a first owner approved, what is granted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from fedcore.coordinator.governance.limits import Limited, shown_epsilon
+from fedcore.coordinator.governance.models import AccessRequest
+
+
+@dataclass(frozen=True)
+class LimitRow:
+    """One limit. `changed`: the last column is tighter than what was asked."""
+
+    label: Any
+    cells: list[str]
+    changed: bool
+
+
+@dataclass(frozen=True)
+class LimitTable:
+    """All limits. The first heading is what was asked."""
+
+    headings: list[str]
+    rows: list[LimitRow]
+
+
+def _listed(names: Any) -> str:
+    return ", ".join(map(str, names))
+
+
+_ROWS: Final[tuple[tuple[str, Any, Callable[[Any], str]], ...]] = (
+    ("protocols", gettext_lazy("Protocols"), _listed),
+    ("backends", gettext_lazy("Encryption backends"), _listed),
+    ("model_types", gettext_lazy("Model types"), _listed),
+    ("releases", gettext_lazy("Runs"), lambda releases: _("at most %(count)d") % {"count": releases}),
+    (
+        "minimum_owners",
+        gettext_lazy("Owners in each run"),
+        lambda owners: _("at least %(count)d") % {"count": owners},
+    ),
+    ("epsilon_micro", gettext_lazy("Epsilon of all runs"), lambda epsilon: _epsilon(epsilon)),
+    ("expires_at", gettext_lazy("Until"), lambda moment: f"{moment:%Y-%m-%d %H:%M} UTC"),
+    (
+        "download",
+        gettext_lazy("Download of the merged dataset"),
+        lambda allowed: _("yes") if allowed else _("no"),
+    ),
+)
+
+
+def limits_table(asked: AccessRequest) -> LimitTable:
+    """The limits of a request, beside those of its first approval and of its grant where there are any."""
+    columns: list[tuple[str, Limited]] = [(_("asked"), asked)]
+    if getattr(asked, "proposal", None) is not None:
+        columns.append((_("approved by one of two"), asked.proposal))
+    if getattr(asked, "grant", None) is not None:
+        columns.append((_("granted"), asked.grant))
+    rows = []
+    for name, label, text in _ROWS:
+        values = [getattr(row, name) for _heading, row in columns]
+        rows.append(LimitRow(label, [text(value) for value in values], values[-1] != values[0]))
+    return LimitTable([heading for heading, _row in columns], rows)
+
+
+def _epsilon(epsilon: Any) -> str:
+    return shown_epsilon(epsilon) if isinstance(epsilon, int) else _("none: nothing is promised")
