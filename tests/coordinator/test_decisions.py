@@ -183,7 +183,7 @@ WIDER = [
 ]
 
 
-@pytest.mark.parametrize(("limits", "name"), WIDER, ids=str)
+@pytest.mark.parametrize(("limits", "name"), WIDER, ids=[name for _, name in WIDER])
 def test_a_grant_never_exceeds_the_request(cast, wide, limits, name):
     with pytest.raises(DecisionError) as refused:
         decisions.approve(wide, cast.olga, limits)
@@ -193,7 +193,7 @@ def test_a_grant_never_exceeds_the_request(cast, wide, limits, name):
     assert (wide.state, Grant.objects.count()) == ("waiting", 0)
 
 
-@pytest.mark.parametrize(("limits", "name"), WIDER, ids=str)
+@pytest.mark.parametrize(("limits", "name"), WIDER, ids=[name for _, name in WIDER])
 def test_a_grant_is_tightened_and_never_widened(cast, wide, limits, name):
     decisions.approve(wide, cast.olga)
     before = limits_of(Grant.objects.get())
