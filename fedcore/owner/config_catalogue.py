@@ -35,7 +35,7 @@ class CatalogueEntry(Section):
     )
     mock_files: tuple[DataFile, ...] = Field(
         default=(),
-        description='with mock = "file": the files that are published whole; hold no real row in them',
+        description='with mock = "file": the files whose rows are published; see that none of them is real',
     )
 
     @field_validator("mock_files")

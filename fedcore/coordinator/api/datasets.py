@@ -128,6 +128,8 @@ class DatasetsView(generics.ListAPIView[Dataset]):
 
 
 class DatasetView(APIView):
+    """A dataset with the versions that its host has announced."""
+
     @extend_schema(responses={200: OneDatasetSerializer, 404: ErrorSerializer})
     def get(self, request: Request, host: str, name: str) -> Response:
         """A dataset with the versions that its host has announced, the latest first."""
@@ -135,6 +137,8 @@ class DatasetView(APIView):
 
 
 class MockView(APIView):
+    """The mock sample of a dataset."""
+
     @extend_schema(
         parameters=[OpenApiParameter("version", str, description="Instead of the current version.")],
         responses={200: OpenApiTypes.OBJECT, 404: ErrorSerializer},

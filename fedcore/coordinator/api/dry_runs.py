@@ -47,6 +47,8 @@ class PlanParser(BaseParser):
 
 
 class DryRunsView(APIView):
+    """Have a plan tried on mock samples."""
+
     parser_classes = (PlanParser,)
 
     @extend_schema(request=OpenApiTypes.OBJECT, responses={201: DryRunSerializer} | _REFUSALS)
@@ -59,6 +61,8 @@ class DryRunsView(APIView):
 
 
 class DryRunView(APIView):
+    """A dry run and what came of it."""
+
     @extend_schema(responses={200: DryRunSerializer, 404: ErrorSerializer})
     def get(self, request: Request, dry_run: str) -> Response:
         """A dry run, as far as it is."""
@@ -69,6 +73,8 @@ class DryRunView(APIView):
 
 
 class RequestDryRunView(APIView):
+    """Have an access request tried again."""
+
     @extend_schema(request=None, responses={200: DryRunSerializer} | _REFUSALS)
     def post(self, request: Request, digest: str) -> Response:
         """Have an access request tried again, where its dry run is over."""
