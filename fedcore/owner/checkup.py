@@ -32,7 +32,7 @@ def remarks(registry: Registry, policy: Config) -> list[str]:
 
 def _problems(home: Home, policy: Config) -> Iterator[Problem]:
     try:
-        registry = allowed_registry(policy)
+        registry = allowed_registry(policy, home.path)
     except PluginError as error:
         yield Problem(
             "[[plugins]]", str(error).rstrip("."), "Until then no plugin is loaded and nothing runs"

@@ -90,7 +90,7 @@ def check(home: HomeOption = DEFAULT_HOME) -> None:
             errors.print(str(problem), markup=False)
         if problems:
             raise typer.Exit(1)
-        for remark in remarks(allowed_registry(policy), policy):
+        for remark in remarks(allowed_registry(policy, place.path), policy):
             out.print(remark, markup=False)
         out.print("No mistakes were found.")
 

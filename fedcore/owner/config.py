@@ -122,7 +122,14 @@ class AllowedPlugins(Section):
         description="the name of an installed package with plugins; `fedcore` has the built-in ones"
     )
     version: str | None = Field(default=None, description="the only version that may be loaded")
-    digest: Digest | None = Field(default=None, description="SHA-256 of the package's installed Python files")
+    digest: Digest | None = Field(
+        default=None,
+        description="SHA-256 of the package's code, Python files and extensions; `fedcore-owner check` prints it",
+    )
+    holds_keys: Flag = Field(
+        default=False,
+        description="whether an encryption backend of this package, if it is not fedcore's own, gets the runs' keys",
+    )
 
 
 class Dataset(Section):
@@ -195,6 +202,10 @@ class Worker(Section):
     )
     seconds: Annotated[int, _whole(1, 7 * 86_400)] = Field(
         default=3600, description="seconds that a task may take"
+    )
+    unconfined_plugins: Flag = Field(
+        default=False,
+        description="whether plugins of other packages run even where the kernel cannot confine them wholly",
     )
 
 

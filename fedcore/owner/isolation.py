@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NoReturn
 
+from fedcore.owner.confined.calling import LAUNCHER, PluginStopped
 from fedcore.plugin_api.models import TrainingDiverged
 from fedcore.plugin_api.pipeline import InvalidPipeline
 from fedcore.plugin_api.plugins import InvalidOptions
@@ -51,10 +52,10 @@ _libc: Final = ctypes.CDLL(None, use_errno=True)
 
 
 class WorkFailed(Exception):
-    """The work ended with this refusal code; the detail is in the log of the process that did it."""
+    """The work ended with this refusal code; the detail, but for `why`, is in the log of the process that did it."""
 
-    def __init__(self, code: RefusalCode) -> None:
-        super().__init__(code.value)
+    def __init__(self, code: RefusalCode, why: str = "") -> None:
+        super().__init__(f"{code}: {why}" if why else code.value)
         self.code = code
 
 
@@ -95,7 +96,7 @@ def run_isolated(
 def refusal_of(error: BaseException) -> RefusalCode:
     """The code that may leave the host for an error inside the work. Anything unexpected is `step_failed`."""
     match error:
-        case WireError() | WorkFailed():
+        case WireError() | WorkFailed() | PluginStopped():
             return error.code
         case UnreadableDataset():
             return RefusalCode.DATASET_UNREADABLE
@@ -152,7 +153,7 @@ def _confine(limits: Limits) -> None:
     os.setpgid(0, 0)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
-    _close_inherited(_log_files())
+    _close_inherited(_log_files() | _launcher())
     if sys.platform == "linux":
         _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     if not leave_network():
@@ -179,6 +180,10 @@ def _log_files() -> set[int]:
     handlers = {handler for found in loggers for handler in getattr(found, "handlers", ())}
     streams = (handler.stream for handler in handlers if isinstance(handler, logging.FileHandler))
     return {stream.fileno() for stream in streams if stream is not None}
+
+
+def _launcher() -> set[int]:
+    return set() if LAUNCHER.descriptor is None else {LAUNCHER.descriptor}
 
 
 def _limit(what: int, amount: int, most: int | None = None) -> None:

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import TextIO
 
 from fedcore.owner.deciding import Deciding, Governed
-from fedcore.owner.describing import distributions_of
 from fedcore.owner.description import File, Kind, Part, StatePath, Work
 from fedcore.owner.home import Home, HomeError
+from fedcore.owner.installed import distributions_of
 from fedcore.owner.isolation import Limits, WorkFailed, WorkLost, run_isolated
 from fedcore.owner.journal import EntryKind, Journal
 from fedcore.owner.orders import OrderStore
@@ -135,6 +135,8 @@ def _described(home: Home, governed: Governed, folder: RunFolder, log: Path) -> 
         inputs=(str(folder.model_path),),
         memory_mb=worker.memory_mb,
         seconds=worker.seconds,
+        home=str(home.path),
+        unconfined_plugins=worker.unconfined_plugins,
     )
 
 

@@ -6,9 +6,10 @@ import logging
 from functools import partial
 
 from fedcore.owner.home import Home
-from fedcore.owner.isolation import Limits, WorkFailed, WorkLost, run_isolated
+from fedcore.owner.isolation import Limits, WorkFailed, WorkLost, refusal_of, run_isolated
 from fedcore.owner.spool import OrderSpool
-from fedcore.owner.work import carry_out
+from fedcore.owner.work import carry_out, registry_of
+from fedcore.plugin_api.registry import PluginError
 
 logger = logging.getLogger(__name__)
 
@@ -26,9 +27,13 @@ def compute_task(home: Home, kind: str, order_id: str, shard: int) -> None:
         return
     limits = Limits(work.memory_mb, work.seconds)
     try:
+        registry_of(
+            work
+        )  # Looked at here, so that the forked process finds it, and what confines plugins, ready.
         run_isolated(partial(carry_out, spool, work, shard), limits, partial(spool.touch, shard))
-    except WorkFailed as error:
-        spool.refuse(shard, error.code)
+    except (WorkFailed, PluginError) as error:
+        logger.error("Task %s %s/%s: %s", kind, order_id, shard, error)
+        spool.refuse(shard, refusal_of(error))
     except WorkLost as error:
         logger.error("Task %s %s/%s: the process was lost (%s).", kind, order_id, shard, error)
         spool.lose(shard)
