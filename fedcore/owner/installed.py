@@ -60,9 +60,8 @@ def plugin_facts(registry: Registry, spec: RunSpec) -> PluginFacts | Refused:
         return Refused(RefusalCode.PLUGIN_MISSING, str(error))
     except (InvalidPipeline, InvalidOptions) as error:
         return Refused(RefusalCode.INVALID_OPTIONS, str(error))
-    if backend.key_holders is KeyHolders.OWNERS and issubclass(backend, ConfinedBackend):
-        if not backend.source.holds_keys:
-            return Refused(RefusalCode.PLUGIN_CONFINED, not_trusted_with_keys(backend.name, backend.source))
+    if _gets_a_key_it_must_not_have(backend):
+        return Refused(RefusalCode.PLUGIN_CONFINED, not_trusted_with_keys(backend.name, backend.source))
     if built.gives not in model.takes:
         return Refused(RefusalCode.INVALID_OPTIONS, _wrong_features(built, model))
     return PluginFacts(
@@ -73,6 +72,12 @@ def plugin_facts(registry: Registry, spec: RunSpec) -> PluginFacts | Refused:
         ),
         backend=_backend_facts(backend),
     )
+
+
+def _gets_a_key_it_must_not_have(backend: type[EncryptionBackend[Any]]) -> bool:
+    if backend.key_holders is KeyHolders.NOBODY or not issubclass(backend, ConfinedBackend):
+        return False
+    return not backend.source.holds_keys
 
 
 def _wrong_features(built: BuiltPipeline, model: type[ModelType[Any]]) -> str:

@@ -1,9 +1,11 @@
 """Work in a process of its own: forked, limited in memory and time, without a network where the kernel allows.
 
-Who can see what: the forked process has the rows and, for first-party protection, the run's key. It inherits
-no open file or socket of the worker, cannot gain privileges, dies with the worker, and in its own network
-namespace it reaches nobody. It runs as the same user as the worker, so it is no sandbox against hostile
-machine code: an owner loads only plugins that its policy names.
+Who can see what: the forked process has the rows and, for first-party protection, the run's key. It runs fedcore's
+own code only. It inherits no open file or socket of the worker, cannot gain privileges, dies with the worker,
+reaches nobody in its own network namespace, and opens no file of the host but its spool and what its work names
+(Landlock), so not the signing key, the journal, the policy or another dataset. Where the kernel lacks one of
+these, a warning says so and the work goes on; a third party's plugins, which get none of its keys, are in
+processes of their own (`fedcore.owner.confined`).
 
 The process ends with `os._exit`; its exit status names the refusal code, and nothing else comes back.
 """
@@ -25,6 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NoReturn
 
+from fedcore.owner.confined import kernel, system_calls
 from fedcore.owner.confined.calling import LAUNCHER, PluginStopped
 from fedcore.plugin_api.models import TrainingDiverged
 from fedcore.plugin_api.pipeline import InvalidPipeline
@@ -71,11 +74,23 @@ class Limits:
     seconds: int
 
 
+@dataclass(frozen=True)
+class Reach:
+    """Which files and folders one piece of work may read, and which it may also write."""
+
+    readable: tuple[Path, ...]
+    writable: tuple[Path, ...]
+
+
 def run_isolated(
-    work: Callable[[], None], limits: Limits, heartbeat: Callable[[], None] | None = None
+    work: Callable[[], None],
+    limits: Limits,
+    heartbeat: Callable[[], None] | None = None,
+    reach: Reach | None = None,
 ) -> None:
     """Do `work` in a forked process and wait for it; `heartbeat` is called about once a second meanwhile.
 
+    With `reach` no other file can be opened, as far as the kernel gives the means.
     The calling process must have no other threads that matter to the work (a prefork child, a command).
     Raises `WorkFailed` with the code that the work ended with, and `WorkLost` when it was killed.
     """
@@ -84,7 +99,7 @@ def run_isolated(
     parent = os.getpid()
     pid = os.fork()
     if pid == 0:
-        _be_the_worker(work, limits, parent)
+        _be_the_worker(work, limits, reach, parent)
     timely = False
     try:
         timely = _watch(pid, limits.seconds, heartbeat)
@@ -132,11 +147,13 @@ def leave_network() -> bool:
     return any(_libc.unshare(flags) == 0 for flags in (_CLONE_NEWNET, _CLONE_NEWUSER | _CLONE_NEWNET))
 
 
-def _be_the_worker(work: Callable[[], None], limits: Limits, parent: int) -> NoReturn:
+def _be_the_worker(work: Callable[[], None], limits: Limits, reach: Reach | None, parent: int) -> NoReturn:
     status = FIRST_STATUS + _CODES.index(RefusalCode.INTERNAL)
     try:
         die_with_parent(parent)
         _confine(limits)
+        if reach is not None:
+            _stay_within(reach)
         work()
         status = 0
     except BaseException as error:
@@ -164,6 +181,14 @@ def _confine(limits: Limits) -> None:
     _limit(resource.RLIMIT_NOFILE, _OPEN_FILES)
     _limit(resource.RLIMIT_CPU, limits.seconds, limits.seconds + 5)
     _limit(resource.RLIMIT_AS, _address_space() + limits.memory_mb * 1024 * 1024)
+
+
+def _stay_within(reach: Reach) -> None:
+    try:
+        kernel.reach_only(reach.readable, reach.writable)
+        system_calls.refuse_to_host_code()
+    except kernel.NotGiven as error:
+        logger.warning("The kernel does not give %s: work here can open files of the host.", error.args[1])
 
 
 def _close_inherited(keep: set[int]) -> None:

@@ -2,8 +2,9 @@
 
 For task N of an order there are `shard-N.safetensors` (the payload) and `shard-N.json` (the facts, written
 last: where they are, the task is done), `shard-N.claim` (a worker is at it; touched about once a second),
-`shard-N.refused` (a code: the work will not succeed), `shard-N.why` (a reason for the host's own journal) and `shard-N.lost` (the process was killed: do it again).
-Every file is written to a temporary name, synced and renamed, so a reader never sees half of one.
+`shard-N.refused` (a code: the work will not succeed), `shard-N.why` (a reason for the host's own journal) and
+`shard-N.lost` (the process was killed: do it again). Every file is written to a temporary name, synced and renamed,
+so a reader never sees half of one.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from fedcore.owner.shards import Bell
 from fedcore.owner.tasks import InlineBell
 from fedcore.plugin_api.models import LabelledRows
 from fedcore.plugin_api.pipeline import BuiltPipeline, pins_of
-from fedcore.plugin_api.registry import AllowedDistribution, Registry
+from fedcore.plugin_api.registry import Registry
 from fedcore.plugin_api.serialise import StoredModel, pack_model, unpack_features
 from fedcore.wire.access import AccessRequest, Grant
 from fedcore.wire.keys import SigningKey
@@ -112,11 +112,12 @@ class Cast:
     owners: list[Owner] = field(default_factory=list)
     referee: Owner | None = None
     url: str = "http://127.0.0.1:1"
-    distributions: tuple[str, ...] = ("fedcore",)
 
     @property
     def registry(self) -> Registry:
-        return Registry.of_distributions(map(AllowedDistribution, self.distributions))
+        """The plugins as the first owner has them: third-party ones only as stand-ins."""
+        owner = self.owners[0]
+        return allowed_registry(owner.policy, owner.home.path)
 
     @property
     def everyone(self) -> list[Owner]:

@@ -17,13 +17,7 @@ from typing import Any, Final
 
 from fedcore.owner.confined.frames import ERROR, Frame, PipeClosed, receive, send
 from fedcore.owner.confined.layers import NAMES, SCRATCH
-from fedcore.owner.confined.reach import (
-    SYSTEM_FILES,
-    SYSTEM_LIBRARIES,
-    package_folders,
-    python_paths,
-    sparing,
-)
+from fedcore.owner.confined.reach import SYSTEM_FILES, SYSTEM_LIBRARIES, package_folders, python_paths
 from fedcore.plugin_api.models import TrainingDiverged
 from fedcore.plugin_api.plugins import InvalidOptions
 from fedcore.plugin_api.readers import UnreadableDataset
@@ -200,10 +194,22 @@ class Child:
 
 
 def readable_by(distribution: AllowedDistribution, terms: Terms) -> list[Path]:
-    """What a process with this distribution's plugins can read: Python, its libraries, and the distribution."""
+    """What a process with this distribution's plugins can read: Python, its libraries, and the distribution.
+
+    Raises `PluginStopped` where the host's own directory lies in there.
+    """
     own = [Path(folder) for folder in package_folders(top_level_names(distribution.name))]
-    system = [Path(path) for path in (*SYSTEM_LIBRARIES, *SYSTEM_FILES) if os.path.exists(path)]
-    return [*system, *sparing([*python_paths(), *own], terms.hidden)]
+    found = [*map(Path, (*SYSTEM_LIBRARIES, *SYSTEM_FILES)), *python_paths(), *own]
+    hidden = os.path.realpath(terms.hidden)
+    for path in found:
+        if Path(hidden).is_relative_to(os.path.realpath(path)):
+            raise PluginStopped(
+                RefusalCode.PLUGIN_CONFINED,
+                f"Distribution {distribution.name} cannot be confined: the host's directory {hidden} lies in {path}, "
+                "where Python looks for packages. Move it to another place.",
+                missing=True,
+            )
+    return [path for path in found if os.path.exists(path)]
 
 
 @contextmanager

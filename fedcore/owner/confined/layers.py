@@ -85,7 +85,7 @@ def no_privileges(confinement: Confinement) -> None:
 
 def named_files_only(confinement: Confinement) -> None:
     """Landlock: files that were not given cannot be opened, whatever is mounted; no TCP; no signal to the outside."""
-    kernel.reach_only(confinement.readable, [Path(SCRATCH)])
+    kernel.reach_only(confinement.readable, [Path(SCRATCH), Path(os.devnull)])
 
 
 def python_is_watched(confinement: Confinement) -> None:

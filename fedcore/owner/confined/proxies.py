@@ -53,7 +53,10 @@ class Side(StrEnum):
 
 @dataclass(frozen=True)
 class Source:
-    """Where a third-party plugin comes from, and on what terms it runs. `holds_keys`: its backends get the run's key."""
+    """Where a third-party plugin comes from, and on what terms it runs.
+
+    With `holds_keys` its encryption backends get the run's key.
+    """
 
     distribution: AllowedDistribution
     terms: Terms

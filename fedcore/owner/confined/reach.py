@@ -7,6 +7,7 @@ import os
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -31,6 +32,14 @@ def python_paths() -> list[Path]:
     found += [entry for entry in sys.path if entry and _is_installation(entry)]
     found += package_folders(("fedcore", "plugins"))
     return [Path(path) for path in dict.fromkeys(found) if os.path.exists(path)]
+
+
+@lru_cache(maxsize=4)
+def host_code(home: Path) -> tuple[Path, ...]:
+    """What the host's own code reads: Python, all that it may import, and facts of the system; nothing of `home`."""
+    imported = [Path(entry or os.getcwd()) for entry in sys.path]
+    system = [Path(path) for path in (*SYSTEM_LIBRARIES, *SYSTEM_FACTS)]
+    return (*system, *sparing([*python_paths(), *imported], home))
 
 
 def package_folders(names: Iterable[str]) -> list[str]:
