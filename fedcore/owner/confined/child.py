@@ -5,7 +5,9 @@ Everything in here has rows at most. What it answers is checked by the host.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,8 +34,11 @@ from fedcore.wire.orders import ArtefactRef, Phase
 from fedcore.wire.spec import Training
 
 MOST_BYTES: Final = 2**31
-PRELOADED: Final = ("torch", "sklearn", "scipy", "numba", "pandas")
-"""Libraries that take long to load: the launcher loads those that a distribution needs, before it forks."""
+PRELOADED: Final = re.compile(r"(numba|scipy|sklearn|torch)(\.[a-z][a-z0-9_]*)?|fedcore\.plugin_api\.[a-z][a-z0-9_]*")
+"""Modules of fedcore and its own libraries, which take long to load: the launcher loads those that a distribution
+needs before it forks. No other package is ever loaded there."""
+
+_MOST_MODULES: Final = 200
 
 _LONGEST_TEXT: Final = 4000
 
@@ -82,7 +87,10 @@ class Service:
             for name in self._registry.names(group)
         ]
         said = [_said(group, found) for group, found in classes]
-        imported = [name for name in PRELOADED if name in sys.modules]
+        for _, found in classes:
+            with contextlib.suppress(Exception):  # What cannot be warmed fails, if it does, when it is used.
+                found.warm()
+        imported = sorted(name for name in sys.modules if PRELOADED.fullmatch(name))[:_MOST_MODULES]
         vetoes = len(self._registry.veto.get_hookimpls())
         return Frame(DONE, facts={"plugins": said, "vetoes": vetoes, "imported": imported})
 

@@ -85,4 +85,4 @@ class DistributionSaid(_Said):
         Field(max_length=256),
     ]
     vetoes: Annotated[int, Field(ge=0, le=64)]
-    imported: Annotated[tuple[Label, ...], Field(max_length=16)]
+    imported: Annotated[tuple[Label, ...], Field(max_length=200)]

@@ -8,6 +8,7 @@ is up or the host hangs up, and says why it ended.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
@@ -37,7 +38,7 @@ from fedcore.plugin_api.registry import (
 )
 from fedcore.wire.codes import RefusalCode
 
-MESSAGE_BYTES: Final = 4096
+MESSAGE_BYTES: Final = 64 * 1024
 STOPPED: Final = 70
 """The exit status of a process that tried what it may not do; it has said what."""
 NOT_GIVEN: Final = 71
@@ -71,12 +72,10 @@ def main(descriptor: int) -> None:
 
 
 def _preload(names: Iterable[str]) -> None:
-    for name in set(names) & set(PRELOADED):
-        importlib.import_module(name)
-        if name == "torch":
-            importlib.import_module("fedcore.plugin_api.torch_models")
-        if name == "sklearn":
-            importlib.import_module("sklearn.linear_model")
+    for name in names:
+        if PRELOADED.fullmatch(name) and name not in sys.modules:
+            with contextlib.suppress(ImportError):
+                importlib.import_module(name)
 
 
 def _supervise(launcher: int, data: int, leash: int) -> NoReturn:

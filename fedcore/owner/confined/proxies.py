@@ -124,11 +124,11 @@ class ConfinedPlugin(Plugin[Any]):
         call: str,
         arrays: Mapping[str, NDArray[Any]] | None = None,
         texts: Mapping[str, str] | None = None,
-        files: tuple[Path, ...] = (),
+        within: tuple[Path, ...] = (),
         **facts: Any,
     ) -> Frame:
-        """The answer of the plugin itself, in its process."""
-        with CHILDREN.child(self.source, self.side, files) as child:
+        """The answer of the plugin itself, in its process, which can read the files `within`."""
+        with CHILDREN.child(self.source, self.side, within) as child:
             return child.call(self.frame(call, arrays, texts, **facts), self.shown)
 
     def frame(
@@ -264,7 +264,7 @@ class ConfinedReader(ConfinedPlugin, DatasetReader[Any]):
     side = Side.BEFORE
 
     def shards(self, files: Sequence[SourceFile], size: int) -> list[Shard]:
-        answer = self.ask("shards", files=_paths(files), size=size, **_named_files(files))
+        answer = self.ask("shards", within=_paths(files), size=size, **_named_files(files))
         found = answer.arrays.get("shards")
         if found is None or found.dtype != np.int64 or found.ndim != 2 or found.shape[1] != 3:
             raise self.broken("no shards")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import sys
@@ -44,6 +45,7 @@ def host_code(home: Path) -> tuple[Path, ...]:
 
 def package_folders(names: Iterable[str]) -> list[str]:
     """The folders, or single files, of these top-level packages. Those that are not installed are left out."""
+    importlib.invalidate_caches()  # A package may have been installed since this process started.
     found: list[str] = []
     for name in names:
         spec = importlib.util.find_spec(name)
