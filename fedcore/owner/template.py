@@ -33,7 +33,13 @@ organisation = {operator}              # who operates it; it must own no data of
 # reference = false                    # true: this host may receive your plaintext, for baselines
 
 [[plugins]]                            # an installed package whose plugins may run here; version and digest
-distribution = "fedcore"               # (SHA-256 of its files) narrow it
+distribution = "fedcore"               # (SHA-256 of its code, which `check` prints) narrow it
+
+# A third party's package: its plugins run confined, with rows but no keys, files of this host, or network. Pin it by
+# the digest that `fedcore-owner check` prints.
+# [[plugins]]
+# distribution = "some-plugins"
+# holds_keys = false                   # true: an encryption backend of this package gets the runs' keys
 
 # A dataset that is offered, and all that may be done with it.
 # [datasets.access-2026]
@@ -72,6 +78,7 @@ processes = 2                          # worker processes
 shard_bytes = 4194304                  # bytes of a file that one task reads
 memory_mb = 4096                       # MiB of memory that one task may use
 seconds = 3600                         # seconds that one task may take
+unconfined_plugins = false             # true: third parties' plugins run even where the kernel cannot confine them
 """
 
 

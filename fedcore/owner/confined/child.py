@@ -34,7 +34,9 @@ from fedcore.wire.orders import ArtefactRef, Phase
 from fedcore.wire.spec import Training
 
 MOST_BYTES: Final = 2**31
-PRELOADED: Final = re.compile(r"(numba|scipy|sklearn|torch)(\.[a-z][a-z0-9_]*)?|fedcore\.plugin_api\.[a-z][a-z0-9_]*")
+PRELOADED: Final = re.compile(
+    r"(numba|scipy|sklearn|torch)(\.[a-z][a-z0-9_]*)?|fedcore\.plugin_api\.[a-z][a-z0-9_]*"
+)
 """Modules of fedcore and its own libraries, which take long to load: the launcher loads those that a distribution
 needs before it forks. No other package is ever loaded there."""
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from fedcore.owner.agent import Agent
+from fedcore.owner.checkup import check_host, remarks
 from fedcore.owner.confined.proxies import ConfinedPlugin
 from fedcore.owner.datasets import DatasetProblem, Datasets
 from fedcore.owner.facts import Allowed, Refused
@@ -19,7 +20,13 @@ from fedcore.owner.run_folder import RunFolder
 from fedcore.plugin_api import DatasetReader, SourceFile
 from fedcore.plugin_api.hookspecs import Release
 from fedcore.plugin_api.plugins import InvalidOptions
-from fedcore.plugin_api.registry import AllowedDistribution, PluginError, Registry
+from fedcore.plugin_api.registry import (
+    AllowedDistribution,
+    PluginError,
+    Registry,
+    distribution_digest,
+    installed_distribution,
+)
 from fedcore.plugin_api.rows import rows_of
 from fedcore.plugin_api.serialise import unpack_model
 from fedcore.wire.codes import RefusalCode
@@ -30,6 +37,7 @@ from tests.owner.cast import PLAIN, RANKED, Cast, Plan
 from tests.owner.playing import agree, do, play
 from tests.owner.third_party import install, installations, step
 
+LOWERED = Pipeline(steps=(RANKED.steps[0], PluginChoice(name="lower"), *RANKED.steps[1:]))
 EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "plugin_package" / "fedcore_example_plugins"
 
 MIRROR = '''
@@ -37,18 +45,18 @@ MIRROR = '''
 from fedcore.plugin_api import hookimpl
 from plugins.encryption.keyed_tokens import KeyedTokens
 from plugins.preprocessing.joint_vocabulary import JointVocabulary
-from plugins.preprocessing.words import Words
+from plugins.preprocessing.lower import Lower
 from plugins.readers.labelled_lines import LabelledLines
 
 class TheirTokens(KeyedTokens): name = "their_tokens"
 class TheirVocabulary(JointVocabulary): name = "their_vocabulary"
-class TheirWords(Words): name = "their_words"
+class TheirLower(Lower): name = "their_lower"
 class TheirLines(LabelledLines): name = "their_lines"
 
 @hookimpl
 def fedcore_encryption_backends(): return [TheirTokens]
 @hookimpl
-def fedcore_preprocessing_steps(): return [TheirVocabulary, TheirWords]
+def fedcore_preprocessing_steps(): return [TheirVocabulary, TheirLower]
 @hookimpl
 def fedcore_dataset_readers(): return [TheirLines]
 '''
@@ -152,7 +160,7 @@ def settled(path: Path, *names: str, more: str = "", owners: int = 1, **settings
 
 def theirs(pipeline: Pipeline) -> Pipeline:
     """The same pipeline with the third party's steps where there are any."""
-    names = {"words": "their_words", "joint_vocabulary": "their_vocabulary"}
+    names = {"lower": "their_lower", "joint_vocabulary": "their_vocabulary"}
     steps = [PluginChoice(name=names.get(s.name, s.name), options=s.options) for s in pipeline.steps]
     return Pipeline(steps=tuple(steps))
 
@@ -170,8 +178,8 @@ def test_confined_plugins_compute_what_the_same_code_in_the_host_computes(
     installed: Path, tmp_path: Path
 ) -> None:
     cast = settled(tmp_path, "mirror", reader="their_lines")
-    own = trained(cast, cast.spec(Protocol.LOCAL, RANKED, PLAIN))
-    confined = trained(cast, cast.spec(Protocol.LOCAL, theirs(RANKED), PLAIN))
+    own = trained(cast, cast.spec(Protocol.LOCAL, LOWERED, PLAIN))
+    confined = trained(cast, cast.spec(Protocol.LOCAL, theirs(LOWERED), PLAIN))
     assert own.columns == confined.columns
     assert own.parameters.keys() == confined.parameters.keys()
     assert all((own.parameters[name] == confined.parameters[name]).all() for name in own.parameters)
@@ -180,7 +188,9 @@ def test_confined_plugins_compute_what_the_same_code_in_the_host_computes(
 def test_a_confined_reader_gives_the_rows_that_it_gives_in_the_host(installed: Path, tmp_path: Path) -> None:
     cast = settled(tmp_path, "mirror")
     files = [SourceFile(cast.owners[0].home.path / "good.txt", "benign")]
-    confined, own = (cast.registry.of_type(DatasetReader, name)() for name in ("their_lines", "labelled_lines"))  # type: ignore[type-abstract]
+    confined, own = (
+        cast.registry.of_type(DatasetReader, name)() for name in ("their_lines", "labelled_lines")
+    )  # type: ignore[type-abstract]
     shards = confined.shards(files, 2000)
     assert shards == own.shards(files, 2000)
     assert len(shards) > 2
@@ -221,7 +231,7 @@ def test_wrong_options_of_a_confined_plugin_are_told_all_at_once(installed: Path
 
 
 def pooled(cast: Cast) -> tuple[Plan, list[Agent]]:
-    plan = cast.spec(Protocol.POOLED, theirs(RANKED), PluginChoice(name="their_tokens"))
+    plan = cast.spec(Protocol.POOLED, theirs(LOWERED), PluginChoice(name="their_tokens"))
     return plan, [owner.agent() for owner in cast.owners]
 
 
@@ -237,9 +247,9 @@ def test_a_backend_of_a_third_party_gets_the_key_only_where_the_policy_says_so(
     trusting = settled(tmp_path / "b", "mirror", more="holds_keys = true", owners=2, backends=backends)
     plan, agents = pooled(trusting)
     agree(plan, agents)
-    do(plan, agents, Phase.SUMMARISE, step=3, evidence=plan.said(Phase.CONFIRM))
-    do(plan, agents, Phase.SETTLE, step=3, evidence=plan.said(Phase.SUMMARISE, 3))
-    do(plan, agents, Phase.PREPARE, evidence=plan.said(Phase.SETTLE, 3))
+    do(plan, agents, Phase.SUMMARISE, step=4, evidence=plan.said(Phase.CONFIRM))
+    do(plan, agents, Phase.SETTLE, step=4, evidence=plan.said(Phase.SUMMARISE, 4))
+    do(plan, agents, Phase.PREPARE, evidence=plan.said(Phase.SETTLE, 4))
     assert len(plan.pooled_rows().labels) > 100
 
 
@@ -351,3 +361,23 @@ def test_a_package_with_other_files_than_the_pinned_ones_is_not_loaded(
 
 def _journal(agent: Agent) -> str:
     return " ".join(str(json.loads(entry.content).get("why")) for entry in agent.journal.entries())
+
+
+def test_the_check_tells_what_is_not_loaded_not_pinned_and_trusted_with_keys(
+    installed: Path, tmp_path: Path
+) -> None:
+    more = "holds_keys = true"
+    cast = settled(tmp_path, "imported", "mirror", more=more, worker="unconfined_plugins = true")
+    owner = cast.owners[0]
+    problems = [str(problem) for problem in check_host(owner.home, owner.policy)]
+    assert any("distribution imported tried to use the network" in problem for problem in problems)
+    told = " ".join(remarks(cast.registry, owner.policy))
+    digest = distribution_digest(installed_distribution("mirror"))
+    assert (
+        f'[[plugins]] 3: mirror is not pinned: whatever is installed under this name runs. Add digest = "{digest}"'
+        in told
+    )
+    assert "[[plugins]] 3: mirror gets the runs' keys" in told
+    assert "[worker] unconfined_plugins" in told
+    pinned = settled(tmp_path / "b", "mirror", more=f'digest = "{digest}"')
+    assert "not pinned" not in " ".join(remarks(pinned.registry, pinned.owners[0].policy))
