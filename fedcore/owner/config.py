@@ -170,6 +170,17 @@ class Dataset(Section):
     round_rows_to: Annotated[int, _whole(1, 10**9)] = Field(
         default=100, description="row counts that leave are rounded down to a multiple of this"
     )
+    minimum_class_rows: Annotated[int, _whole(1, 10**9)] = Field(
+        default=5,
+        description="how many held-out rows a class that occurs must have for counts by class to leave",
+    )
+    release: Literal["automatic", "review"] = Field(
+        default="automatic",
+        description="`review`: whatever depends on rows waits on this host until a person releases it",
+    )
+    release_mb: Annotated[int, _whole(1, 2**20)] = Field(
+        default=4096, description="MiB that the answer to one order may have at most"
+    )
     download: Flag = Field(
         default=False,
         description="whether the pseudonymised rows may be handed to scientists; that cannot be called back",

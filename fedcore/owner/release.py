@@ -81,6 +81,7 @@ def leaving_of(work: PhaseWork, outcome: Outcome) -> Leaving:
         least_rows=work.offer.minimum_rows if owner else LEAST_ROWS,
         batch_size=work.spec.training.batch_size,
         shows_plaintext=Leak.PLAINTEXT in backend.leakage,
+        private=work.spec.privacy.epsilon_micro != "none",
         classes=len(work.means.datasets.open(work.dataset_name).reader.classes) if owner else None,
     )
 

@@ -58,6 +58,9 @@ distribution = "fedcore"               # (SHA-256 of its code, which `check` pri
 # minimum_rows = 100                   # rows that must stand behind everything that leaves
 # releases = 50                        # runs that one grant may cover
 # round_rows_to = 100                  # row counts that leave are rounded down to a multiple of this
+# minimum_class_rows = 5               # held-out rows that a class must have for counts by class to leave
+# release = "automatic"                # "review": what depends on rows waits here until a person releases it
+# release_mb = 4096                    # MiB that the answer to one order may have at most
 # download = false                     # true: pseudonymised rows may be handed out, and never called back
 # retention = 2027-12-31               # the last day on which the data may be used
 # [datasets.access-2026.catalogue]     # what scientists read of it; none of it is a permission

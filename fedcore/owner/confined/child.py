@@ -63,6 +63,7 @@ class Service:
             "shards": self._shards,
             "read": self._read,
             "next": self._next,
+            "mock": self._mock,
             "initial": self._initial,
             "train": self._train,
             "scores": self._scores,
@@ -145,6 +146,13 @@ class Service:
     def _next(self, asked: Frame) -> Frame:
         block = next(self._blocks, None)
         return Frame(DONE, facts="end") if block is None else _value(block)
+
+    def _mock(self, asked: Frame) -> Frame:
+        files = self._plugin(asked).mock(asked.facts["rows"], asked.facts["seed"])
+        contents = {
+            f"file.{number}": np.frombuffer(file.content, np.uint8) for number, file in enumerate(files)
+        }
+        return Frame(DONE, contents, facts=[file.label for file in files])
 
     def _initial(self, asked: Frame) -> Frame:
         features: Any = value_of(*asked.part("value"))
@@ -248,11 +256,12 @@ def _said(group: str, found: Any) -> dict[str, Any]:
         needed = {protocol: sorted(operations) for protocol, operations in found.operations.items()}
         return said | {"takes": sorted(found.takes), "operations": needed}
     if issubclass(found, DatasetReader):
-        return said | {"columns": found.columns, "compared": found.compared, "classes": found.classes}
+        names = ("columns", "kinds", "compared", "classes")
+        return said | {name: getattr(found, name) for name in names}
     if issubclass(found, TokenBackend):
         sets = {name: sorted(getattr(found, name)) for name in ("operations", "protects", "leakage")}
-        names = ("trust", "minimum_owners", "security_bits", "status", "key_holders", "renames_only")
-        return said | sets | {name: getattr(found, name) for name in names}
+        plain = ("trust", "minimum_owners", "security_bits", "status", "key_holders", "renames_only")
+        return said | sets | {name: getattr(found, name) for name in plain}
     raise PluginError(f"Plugin {found.name!r} is of a kind that an owner's host cannot confine.")
 
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from fedcore.plugin_api.backends import BackendStatus, KeyHolders, Leak, Protects
 from fedcore.plugin_api.values import ValueKind
+from fedcore.wire.catalogue import ColumnKind
 from fedcore.wire.encoding import Label, Name
 from fedcore.wire.spec import Protocol
 
@@ -70,6 +71,7 @@ class ReaderSaid(PluginSaid):
 
     group: Literal["readers"]
     columns: Annotated[tuple[Name, ...], Field(min_length=1, max_length=256)]
+    kinds: dict[Name, ColumnKind]
     compared: Annotated[tuple[Name, ...], Field(max_length=256)]
     classes: Annotated[tuple[Name, ...], Field(min_length=2, max_length=64)]
 

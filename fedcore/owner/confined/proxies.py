@@ -28,7 +28,7 @@ from fedcore.plugin_api.checks import check_finite, check_labels, check_summary
 from fedcore.plugin_api.hookspecs import Release, Verdict
 from fedcore.plugin_api.models import LabelledRows, ModelType, Parameters, Progress, TrainingOutcome
 from fedcore.plugin_api.plugins import Options, Plugin
-from fedcore.plugin_api.readers import DatasetReader, Shard, SourceFile
+from fedcore.plugin_api.readers import DatasetReader, MockFile, Shard, SourceFile
 from fedcore.plugin_api.registry import AllowedDistribution
 from fedcore.plugin_api.serialise_values import value_arrays, value_of
 from fedcore.plugin_api.steps import FittedStep, PreprocessingStep, State, Summary
@@ -37,6 +37,7 @@ from fedcore.wire.codes import RefusalCode
 from fedcore.wire.encoding import WireError
 from fedcore.wire.spec import Training
 
+_MOST_MOCK_FILES: Final = 64
 _MOST_SHARDS: Final = 1_000_000
 _MOST_STEPS: Final = 100_000_000
 _MOMENTS: Final = 60
@@ -281,6 +282,28 @@ class ConfinedReader(ConfinedPlugin, DatasetReader[Any]):
                 if answer.facts == "end":
                     return
                 yield self._block(answer, labelled)
+
+    def mock(self, rows: int, seed: int) -> Sequence[MockFile]:
+        """Made in a fresh process that can read no file of the host, so that no row can be among the made-up ones."""
+        with calling(self.source.distribution, self.source.hurried.terms) as child:
+            answer = child.call(self.frame("mock", rows=rows, seed=seed), self.shown)
+        labels = answer.facts
+        if (
+            not isinstance(labels, list)
+            or len(labels) > _MOST_MOCK_FILES
+            or len(labels) != len(answer.arrays)
+        ):
+            raise self.broken("no files of made-up rows")
+        return [
+            MockFile(self._content(answer, number), label if label in self.classes else None)
+            for number, label in enumerate(labels)
+        ]
+
+    def _content(self, answer: Frame, number: int) -> bytes:
+        content = answer.arrays.get(f"file.{number}")
+        if content is None or content.dtype != np.uint8:
+            raise self.broken("no files of made-up rows")
+        return content.tobytes()
 
     def _block(self, answer: Frame, labelled: bool) -> Records:
         with self.checking():
