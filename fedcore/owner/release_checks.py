@@ -125,7 +125,7 @@ def phase_lets_something_leave(leaving: Leaving) -> Decision:
 def result_is_that_of_the_phase(leaving: Leaving) -> Decision:
     permitted = _permitted(leaving)
     return _require(
-        permitted is not None and type(leaving.result) is permitted.result,
+        permitted is None or type(leaving.result) is permitted.result,
         f"Phase {leaving.phase} may answer with {permitted and permitted.result.__name__}, and this is "
         f"{type(leaving.result).__name__}.",
     )

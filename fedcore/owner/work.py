@@ -233,7 +233,7 @@ def curve_of(outcome: TrainingOutcome, batch_size: int, least_rows: int) -> Trai
     """Loss and accuracy as at most `CURVE_POINTS` means, each over batches of `least_rows` rows or more together.
 
     With small batches the loss of each step would show single rows, and the exact number of steps that of the rows: it
-    is given as a multiple of `every`.
+    is given rounded up to a multiple of `every`.
     """
     steps = len(outcome.loss)
     # The last batch of an epoch may have one row only: of two batches in a row, one is whole.
@@ -244,7 +244,7 @@ def curve_of(outcome: TrainingOutcome, batch_size: int, least_rows: int) -> Trai
         loss=_means(outcome.loss, every),
         accuracy=tuple(min(1.0, max(0.0, share)) for share in _means(outcome.accuracy, every)),
         epochs=outcome.epochs,
-        steps=0 if not steps else max(1, steps // every) * every,
+        steps=-(-steps // every) * every,
     )
 
 
