@@ -37,6 +37,7 @@ logger = logging.getLogger(__name__)
 POLL_WAIT: Final = 20
 _THREADS: Final = 32
 _PAUSE_SECONDS: Final = 2.0
+_OUTBOX_SECONDS: Final = 1.0
 _FIRST_PAUSE: Final = 0.25
 _LONGEST_PAUSE: Final = 5.0
 
@@ -74,13 +75,27 @@ class Agent:
         delete_what_is_over(self._home, self.store, self._clock())
         self.resume()
         # Both threads may hang in a request when the host stops; nothing that they do then is lost.
-        for name, work in (("announce", self._announce), ("poll", self._poll)):
+        for name, work in (
+            ("announce", self._announce),
+            ("poll", self._poll),
+            ("outbox", self._watch_outbox),
+        ):
             threading.Thread(target=work, name=name, daemon=True).start()
         self._stopping.wait()
         self.close()
 
     def _announce(self) -> None:
         self._announcing.run(self._stopping)
+
+    def _watch_outbox(self) -> None:
+        """Take up the answers that a person has released or refused, by a command of its own, since the last look."""
+        held = {stored.id for stored in self.store.held()}
+        while not self._stopping.wait(_OUTBOX_SECONDS):
+            before, held = held, {stored.id for stored in self.store.held()}
+            for order in sorted(before - held):
+                stored = self.store.find(order)
+                if stored is not None and not self._stopping.is_set():
+                    self.take(stored.signed)
 
     def _poll(self) -> None:
         after, failures = 0, 0
@@ -186,7 +201,10 @@ class Agent:
             with self._locks.setdefault(order.run, threading.Lock()):
                 if stored.life in (Life.CLAIMED, Life.RESERVED):
                     stored = self._answering.answer(order, signed)
-                self._answering.send(stored)
+                if stored.life is Life.HELD:
+                    logger.info("The answer to order %s waits for a person: fedcore-owner outbox.", order.id)
+                else:
+                    self._answering.send(stored)
         except HostStopping:
             logger.info("Order %s is left for the next agent.", order.id)
         except CoordinatorAway as error:

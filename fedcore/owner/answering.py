@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from pydantic import JsonValue
@@ -20,8 +21,10 @@ from fedcore.owner.home import Home
 from fedcore.owner.isolation import WorkFailed, refusal_of
 from fedcore.owner.journal import EntryKind, Journal, JournalError
 from fedcore.owner.orders import Counting, Life, OrderStore, StoredOrder, report_of
+from fedcore.owner.outbox import refusal_to_release
 from fedcore.owner.phase_work import Carry, HostStopping, Means, Outcome, PhaseWork
-from fedcore.owner.release import RELEASING, may_leave
+from fedcore.owner.receipts import receipt_of
+from fedcore.owner.release import RELEASING, is_reviewed, may_leave
 from fedcore.owner.rules.case import covered_runs
 from fedcore.owner.run_folder import RunFolder
 from fedcore.owner.shards import Bell
@@ -69,7 +72,7 @@ class Answering:
         self._stopping, self._clock = stopping, clock
 
     def answer(self, order: Order, signed: Signed) -> StoredOrder:
-        """Decide and do what is allowed. The answer is stored when this returns, and nothing has left.
+        """Decide and do what is allowed. The answer is stored or held when this returns, and nothing has left.
 
         Raises `HostStopping`, and `JournalError` where the journal cannot be written: then there is no answer.
         """
@@ -100,6 +103,7 @@ class Answering:
         return self._store_report(
             order,
             status=Status.DONE,
+            held=outcome.held,
             result=outcome.result,
             artefacts=outcome.artefacts,
             seconds={stage: round(taken, 6) for stage, taken in seconds.items()},
@@ -108,9 +112,11 @@ class Answering:
     def send(self, stored: StoredOrder) -> None:
         """Send a stored answer: its artefacts, then the report. Nothing else is ever sent for this order.
 
-        Raises `CoordinatorAway` and `JournalError`.
+        Raises `CoordinatorAway` and `JournalError`, and `ValueError` for an answer that is not there or is held.
         """
         report = report_of(stored)
+        if stored.life is Life.HELD:
+            raise ValueError(f"The answer to order {stored.id} is held until a person releases it.")
         if stored.report is None or report is None:
             raise ValueError(f"Order {stored.id} has no answer yet.")
         if stored.life is Life.STORED:
@@ -149,7 +155,19 @@ class Answering:
         if order.phase is not Phase.CLOSE:
             work.go_on()
         decision = may_leave(work, outcome)
-        return decision if isinstance(decision, Refused) else outcome
+        if isinstance(decision, Refused):
+            return decision
+        if order.phase is Phase.CLOSE:
+            self._settle_accounts(order)
+        return replace(outcome, held=is_reviewed(work))
+
+    def _settle_accounts(self, order: Order) -> None:
+        """At the end of a run: what is held will never leave, and the journal keeps the receipt of deletion."""
+        for stored in self._store.held():
+            if stored.run == order.run:
+                report = refusal_to_release(stored, Status.FAILED, RefusalCode.CANCELLED, int(self._clock()))
+                self._store.replace_held(stored.id, report.signed_by(self._home.signing_key), report.status)
+        self._journal.append(EntryKind.EVENT, receipt_of(order, self._store.uploads(order.run)))
 
     def _work(self, order: Order, decided: Decided) -> PhaseWork:
         facts, governed = decided.facts, decided.governed
@@ -193,7 +211,7 @@ class Answering:
     def _store_failure(self, order: Order, status: Status, code: RefusalCode) -> StoredOrder:
         return self._store_report(order, status=status, code=code)
 
-    def _store_report(self, order: Order, status: Status, **content: Any) -> StoredOrder:
+    def _store_report(self, order: Order, status: Status, held: bool = False, **content: Any) -> StoredOrder:
         report = Report(
             order=order.id,
             run=order.run,
@@ -204,9 +222,11 @@ class Answering:
             finished_at=int(self._clock()),
             **content,
         )
-        stored = self._store.store(order.id, report.signed_by(self._home.signing_key), status)
+        if held:
+            self._journal.append(EntryKind.EVENT, {**_named(order), "held": "until a person releases it"})
+        stored = self._store.store(order.id, report.signed_by(self._home.signing_key), status, held)
         spool = OrderSpool(self._home.spool_directory(order.id))
-        if status is not Status.DONE:
+        if status is not Status.DONE or not report.artefacts:
             spool.delete()
         elif spool.directory.exists():
             spool.forget_inputs()
@@ -223,6 +243,7 @@ class Answering:
                 )
                 return
             self._api.upload(stored.id, ref, path)
+            self._store.note_upload(stored.id, ref.digest)
 
 
 def _refusal_in(decided: Decided) -> Refused | None:

@@ -13,7 +13,13 @@ from fedcore.owner.installed import allowed_registry
 from fedcore.owner.journal import Journal, JournalError
 from fedcore.owner.mocks import MockProblem
 from fedcore.plugin_api.backends import LEAK_TEXTS, Leak
-from fedcore.plugin_api.registry import PluginError, Registry
+from fedcore.plugin_api.registry import (
+    BUILT_IN,
+    PluginError,
+    Registry,
+    distribution_digest,
+    installed_distribution,
+)
 
 
 def check_host(home: Home, policy: Config) -> list[Problem]:
@@ -23,21 +29,26 @@ def check_host(home: Home, policy: Config) -> list[Problem]:
 
 def remarks(registry: Registry, policy: Config) -> list[str]:
     """What an owner should know of what the policy allows, in plain words."""
-    return [
+    offers = [
         f"[datasets.{name}] {remark}"
         for name, offer in policy.datasets.items()
         for remark in _remarks(registry, offer)
     ]
+    return [*_plugin_remarks(policy), *offers]
 
 
 def _problems(home: Home, policy: Config) -> Iterator[Problem]:
     try:
-        registry = allowed_registry(policy)
+        registry = allowed_registry(policy, home.path)
     except PluginError as error:
         yield Problem(
             "[[plugins]]", str(error).rstrip("."), "Until then no plugin is loaded and nothing runs"
         )
         return
+    for why in registry.not_loaded:
+        yield Problem(
+            "[[plugins]]", why.rstrip("."), "Its plugins are not loaded; runs that need them are refused"
+        )
     yield from _identity_problems(home, policy)
     datasets = Datasets(home, policy, registry)
     for name, offer in policy.datasets.items():
@@ -97,6 +108,26 @@ def _journal_problems(home: Home) -> Iterator[Problem]:
             journal.verify()
     except JournalError as error:
         yield Problem("journal", str(error).rstrip("."), "Nothing leaves this host until then")
+
+
+def _plugin_remarks(policy: Config) -> Iterator[str]:
+    for number, allowed in enumerate(policy.plugins, start=1):
+        if allowed.distribution.lower() == BUILT_IN:
+            continue
+        place = f"[[plugins]] {number}: {allowed.distribution}"
+        if allowed.digest is None:
+            digest = distribution_digest(installed_distribution(allowed.distribution))
+            yield (
+                f'{place} is not pinned: whatever is installed under this name runs. Add digest = "{digest}" once you '
+                "have compared the installation with the release that you mean."
+            )
+        if allowed.holds_keys:
+            yield f"{place} gets the runs' keys: with a key it can rename any token, and could give it away."
+    if policy.worker.unconfined_plugins:
+        yield (
+            "[worker] unconfined_plugins lets plugins of other packages run where the kernel cannot confine them: such "
+            "a plugin can read every file of this host's user and use the network."
+        )
 
 
 def _remarks(registry: Registry, offer: Dataset) -> Iterator[str]:

@@ -4,29 +4,22 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from fedcore.broker import BrokerError
 from fedcore.owner.checkup import check_host, remarks
 from fedcore.owner.config import Config
-from fedcore.owner.config_problems import ConfigError
+from fedcore.owner.console import HomeOption, errors, out, told_plainly
 from fedcore.owner.explain import explain
-from fedcore.owner.home import DEFAULT_HOME, Home, HomeError
+from fedcore.owner.home import DEFAULT_HOME, Home
 from fedcore.owner.installed import allowed_registry
-from fedcore.owner.journal import JournalError
+from fedcore.owner.journal_cli import app as journal_app
+from fedcore.owner.outbox_cli import app as outbox_app
 from fedcore.owner.template import UNKNOWN, template
-from fedcore.plugin_api.registry import PluginError
-from fedcore.wire.codes import EXPLANATIONS
-from fedcore.wire.encoding import WireError
-from fedcore.wire.keys import KeyFileError
 
 app = typer.Typer(
     help="An owner's host: it decides who may do what with the data that lies here.",
@@ -34,14 +27,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-WIDTH = None if sys.stdout.isatty() else 400
-"""Where nobody looks at a terminal, a line is for a file or a program and is never broken."""
-out = Console(soft_wrap=True, highlight=False, width=WIDTH)
-errors = Console(stderr=True, soft_wrap=True, highlight=False, width=WIDTH)
-
-HomeOption = Annotated[
-    Path, typer.Option("--home", envvar="FEDCORE_OWNER_HOME", help="The directory of this owner host.")
-]
+app.add_typer(outbox_app, name="outbox")
+app.add_typer(journal_app, name="journal")
 
 
 @app.command()
@@ -54,7 +41,7 @@ def init(
 ) -> None:
     """Make the directory, the keys and a commented owner.toml, and print the host's card."""
     place = Home(home)
-    with _told_plainly():
+    with told_plainly():
         place.create()
         _print_card(place)
         place.split_key  # noqa: B018  (made on first use)
@@ -72,7 +59,7 @@ def init(
 def card(home: HomeOption = DEFAULT_HOME) -> None:
     """Print the host's card, which the other owners and the coordinator pin, and its fingerprint."""
     place = Home(home)
-    with _told_plainly():
+    with told_plainly():
         place.check()
         _print_card(place)
 
@@ -81,7 +68,7 @@ def card(home: HomeOption = DEFAULT_HOME) -> None:
 def check(home: HomeOption = DEFAULT_HOME) -> None:
     """Explain every line of owner.toml, and tell every mistake at once. The status is 1 if there is one."""
     place = Home(home)
-    with _told_plainly():
+    with told_plainly():
         place.check()
         policy = place.load_config()
         _print_explanation(policy)
@@ -90,7 +77,7 @@ def check(home: HomeOption = DEFAULT_HOME) -> None:
             errors.print(str(problem), markup=False)
         if problems:
             raise typer.Exit(1)
-        for remark in remarks(allowed_registry(policy), policy):
+        for remark in remarks(allowed_registry(policy, place.path), policy):
             out.print(remark, markup=False)
         out.print("No mistakes were found.")
 
@@ -99,7 +86,7 @@ def check(home: HomeOption = DEFAULT_HOME) -> None:
 def run(home: HomeOption = DEFAULT_HOME) -> None:
     """Run the host until it is stopped: agent, workers, and an embedded broker unless BROKER_URL is set."""
     place = Home(home)
-    with _told_plainly():
+    with told_plainly():
         place.check()
         place.load_config()
         from fedcore.owner.service import run as run_host
@@ -118,7 +105,7 @@ def predict(
 ) -> None:
     """Score the lines of an own file with the model of a finished run. Nothing leaves this host."""
     place = Home(home)
-    with _told_plainly():
+    with told_plainly():
         place.check()
         from fedcore.owner.prediction import predict as predict_lines
 
@@ -129,26 +116,6 @@ def main() -> None:
     """The command `fedcore-owner`. Files that it makes are for this user alone."""
     os.umask(0o077)
     app()
-
-
-@contextmanager
-def _told_plainly() -> Iterator[None]:
-    """End with status 1 and a text for people where something is wrong that they can set right."""
-    try:
-        yield
-    except ConfigError as error:
-        for problem in error.problems:
-            errors.print(str(problem), markup=False)
-        errors.print(
-            f"{len(error.problems)} mistake(s) in owner.toml: nothing runs until they are corrected."
-        )
-        raise typer.Exit(1) from None
-    except (HomeError, KeyFileError, JournalError, PluginError, BrokerError) as error:
-        errors.print(str(error), markup=False)
-        raise typer.Exit(1) from None
-    except WireError as error:
-        errors.print(f"{EXPLANATIONS[error.code]} ({error.detail})", markup=False)
-        raise typer.Exit(1) from None
 
 
 def _print_card(place: Home) -> None:

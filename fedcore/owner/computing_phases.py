@@ -15,11 +15,12 @@ import numpy as np
 from fedcore.owner.agreement_phases import agreed_key
 from fedcore.owner.datasets import rounded
 from fedcore.owner.describing import compute, describe
-from fedcore.owner.description import Finished, Kind, Work
+from fedcore.owner.description import LEAST_ROWS, Finished, Kind, Work
 from fedcore.owner.evidence import Said, only_artefact
 from fedcore.owner.facts import DatasetFacts, Role
 from fedcore.owner.fitting_phases import check_states
 from fedcore.owner.phase_work import Outcome, PhaseWork
+from fedcore.owner.release_checks import two_digits
 from fedcore.owner.shards import add_seconds
 from fedcore.owner.spool import OrderSpool, make_directory
 from fedcore.plugin_api.evaluation import ScoreCounts, from_evaluated, to_evaluated
@@ -55,13 +56,13 @@ def prepare(work: PhaseWork) -> Outcome:
         raise WireError(RefusalCode.DATASET_EMPTY, "no training row is left")
     _check_features(work, description, finished)
     refs = tuple(_features_part(work, part, task) for part, task in enumerate(tasks))
-    result = Prepared(
-        rows=sum(facts.rows for facts in finished),
-        columns=finished[tasks[0]].columns,
-        plaintext_bytes=sum(facts.plaintext_bytes for facts in finished),
-    )
+    rows = sum(facts.rows for facts in finished)
+    # The coordinator counts the rows that it gets itself; of rows that are sealed to another host it need not know.
+    shown = rows if work.spec.protocol is Protocol.POOLED else rounded(rows, work.offer.round_rows_to)
+    plain = two_digits(sum(facts.plaintext_bytes for facts in finished))
+    result = Prepared(rows=shown, columns=finished[tasks[0]].columns, plaintext_bytes=plain)
     seconds = {**add_seconds(finished), "sealing": time.perf_counter() - started}
-    return Outcome(result, refs, result.rows, seconds)
+    return Outcome(result, refs, rows, seconds)
 
 
 def train(work: PhaseWork) -> Outcome:
@@ -154,13 +155,14 @@ def _train_for_all(work: PhaseWork) -> Outcome:
         (facts,) = compute(work, describe(work, Kind.TRAIN, own_rows=False, inputs=inputs))
     finally:
         work.spool.forget_inputs()
-    if facts.rows != sum(said[owner].result.rows for owner in work.roster):
+    if facts.rows < sum(said[owner].result.rows for owner in work.roster):
         raise WireError(RefusalCode.ARTEFACT_INVALID, "the owners' parts do not have the rows that they say")
     data = work.spool.payload_path(0).read_bytes()
     unpack_model(data)
     refs = tuple(_model_for(work, owner, data) for owner in work.roster)
     seconds = {**add_seconds([facts]), "opening": opening}
-    return Outcome(Trained(rows=facts.rows, curve=_curve(facts)), refs, facts.rows, seconds)
+    shown = rounded(facts.rows, LEAST_ROWS)
+    return Outcome(Trained(rows=shown, curve=_curve(facts)), refs, facts.rows, seconds)
 
 
 def _opened_parts(work: PhaseWork, said: Said[Prepared]) -> Iterator[str]:

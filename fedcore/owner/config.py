@@ -122,7 +122,14 @@ class AllowedPlugins(Section):
         description="the name of an installed package with plugins; `fedcore` has the built-in ones"
     )
     version: str | None = Field(default=None, description="the only version that may be loaded")
-    digest: Digest | None = Field(default=None, description="SHA-256 of the package's installed Python files")
+    digest: Digest | None = Field(
+        default=None,
+        description="SHA-256 of the package's code, Python files and extensions; `fedcore-owner check` prints it",
+    )
+    holds_keys: Flag = Field(
+        default=False,
+        description="whether an encryption backend of this package, if it is not fedcore's own, gets the runs' keys",
+    )
 
 
 class Dataset(Section):
@@ -163,6 +170,17 @@ class Dataset(Section):
     round_rows_to: Annotated[int, _whole(1, 10**9)] = Field(
         default=100, description="row counts that leave are rounded down to a multiple of this"
     )
+    minimum_class_rows: Annotated[int, _whole(1, 10**9)] = Field(
+        default=5,
+        description="how many held-out rows a class that occurs must have for counts by class to leave",
+    )
+    release: Literal["automatic", "review"] = Field(
+        default="automatic",
+        description="`review`: whatever depends on rows waits on this host until a person releases it",
+    )
+    release_mb: Annotated[int, _whole(1, 2**20)] = Field(
+        default=4096, description="MiB that the answer to one order may have at most"
+    )
     download: Flag = Field(
         default=False,
         description="whether the pseudonymised rows may be handed to scientists; that cannot be called back",
@@ -195,6 +213,10 @@ class Worker(Section):
     )
     seconds: Annotated[int, _whole(1, 7 * 86_400)] = Field(
         default=3600, description="seconds that a task may take"
+    )
+    unconfined_plugins: Flag = Field(
+        default=False,
+        description="whether plugins of other packages run even where the kernel cannot confine them wholly",
     )
 
 

@@ -20,6 +20,7 @@ from typing import Any, Final
 
 from fedcore.owner.config import Config, Dataset
 from fedcore.owner.config_section import DataFile
+from fedcore.owner.confined.calling import PluginStopped
 from fedcore.owner.dataset_cache import DatasetCache, FileIdentity
 from fedcore.owner.facts import DatasetFacts, Refused
 from fedcore.owner.home import Home
@@ -58,7 +59,7 @@ class OpenDataset:
         """The parts of about `size` bytes that workers read. Raises `DatasetProblem`."""
         try:
             return self.reader.shards(self.files, size)
-        except UnreadableDataset as error:
+        except (UnreadableDataset, PluginStopped) as error:
             raise _unreadable(self.name, error) from error
 
 
@@ -81,8 +82,11 @@ class Datasets:
             )
         try:
             reader: Any = self._registry.get("readers", offer.reader)(offer.reader_options)
+        except PluginStopped as error:
+            raise DatasetProblem(name, error.code, str(error)) from error
         except UnknownPlugin as error:
-            raise DatasetProblem(name, RefusalCode.PLUGIN_MISSING, str(error)) from error
+            code = RefusalCode.PLUGIN_CONFINED if self._registry.not_loaded else RefusalCode.PLUGIN_MISSING
+            raise DatasetProblem(name, code, str(error)) from error
         except InvalidOptions as error:
             raise DatasetProblem(name, RefusalCode.INVALID_OPTIONS, str(error)) from error
         return OpenDataset(name, offer, reader, self._sources(offer.files))
@@ -210,7 +214,7 @@ class Datasets:
         shards = dataset.shards(self._policy.worker.shard_bytes)
         try:
             return sum(len(block) for shard in shards for block in dataset.reader.read(dataset.files, shard))
-        except UnreadableDataset as error:
+        except (UnreadableDataset, PluginStopped) as error:
             raise _unreadable(dataset.name, error) from error
 
 
@@ -222,8 +226,9 @@ def rounded(rows: int, to: int) -> int:
     return rows - rows % to
 
 
-def _unreadable(name: str, error: UnreadableDataset) -> DatasetProblem:
-    return DatasetProblem(name, RefusalCode.DATASET_UNREADABLE, str(error))
+def _unreadable(name: str, error: UnreadableDataset | PluginStopped) -> DatasetProblem:
+    code = error.code if isinstance(error, PluginStopped) else RefusalCode.DATASET_UNREADABLE
+    return DatasetProblem(name, code, str(error))
 
 
 def _identity(path: Path) -> FileIdentity:

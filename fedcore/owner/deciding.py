@@ -63,7 +63,7 @@ class Deciding:
         policy = self._home.load_config()
         with self._lock:
             if self._governed is None or self._governed.policy != policy:
-                registry = allowed_registry(policy)
+                registry = allowed_registry(policy, self._home.path)
                 self._governed = Governed(policy, registry, Datasets(self._home, policy, registry))
             return self._governed
 

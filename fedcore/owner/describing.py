@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from fedcore.owner.agreement_phases import agreed_key
-from fedcore.owner.config import Config
 from fedcore.owner.datasets import total_bytes
-from fedcore.owner.description import Distribution, File, Finished, Kind, StatePath, Work
+from fedcore.owner.description import File, Finished, Kind, StatePath, Work
+from fedcore.owner.installed import distributions_of
 from fedcore.owner.orders import ShareOfWork
 from fedcore.owner.phase_work import PhaseWork
 from fedcore.owner.reading import parts_of, shard_size
@@ -39,16 +39,10 @@ def describe(
         ),
         memory_mb=policy.worker.memory_mb,
         seconds=policy.worker.seconds,
+        home=str(work.means.home.path),
+        unconfined_plugins=policy.worker.unconfined_plugins,
         **(_dataset(work) if own_rows else {}),
         **more,
-    )
-
-
-def distributions_of(policy: Config) -> tuple[Distribution, ...]:
-    """The distributions whose plugins the policy allows, as a description names them."""
-    return tuple(
-        Distribution(name=plugin.distribution, version=plugin.version, digest=plugin.digest)
-        for plugin in policy.plugins
     )
 
 

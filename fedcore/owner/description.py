@@ -13,7 +13,6 @@ from typing import Annotated, Final
 from pydantic import BaseModel, ConfigDict, Field
 
 from fedcore.plugin_api.readers import Shard, SourceFile
-from fedcore.plugin_api.registry import AllowedDistribution
 from fedcore.wire.encoding import Digest, Name
 from fedcore.wire.reports import Count, TrainingCurve
 from fedcore.wire.spec import Options, Pipeline, PluginChoice, Training
@@ -65,6 +64,7 @@ class Distribution(Local):
     name: str
     version: str | None = None
     digest: str | None = None
+    holds_keys: bool = False
 
 
 class StatePath(Local):
@@ -77,6 +77,8 @@ class StatePath(Local):
 class Work(Local):
     """One order's computation. Paths are absolute; keys are read from their files by the forked process.
 
+    `home` is the host's directory: of it the process reaches what is named here, and its own spool. Third-party
+    plugins run confined, or as far as the kernel gives the means with `unconfined_plugins`.
     `classes` is unknown at a reference host, which has no dataset of its own: then the labels say it. `least_rows`
     stand behind every point of a training's curve.
     """
@@ -102,6 +104,8 @@ class Work(Local):
     least_rows: Annotated[int, Field(ge=1)] = LEAST_ROWS
     memory_mb: int
     seconds: int
+    home: str
+    unconfined_plugins: bool = False
 
     @property
     def tasks(self) -> int:
@@ -111,10 +115,6 @@ class Work(Local):
     @property
     def sources(self) -> list[SourceFile]:
         return [SourceFile(Path(file.path), file.label) for file in self.files]
-
-    @property
-    def allowed(self) -> list[AllowedDistribution]:
-        return [AllowedDistribution(plugin.name, plugin.version, plugin.digest) for plugin in self.plugins]
 
 
 class Finished(Local):

@@ -2,25 +2,45 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from fedcore.owner.config import Config
+from fedcore.owner.confined.calling import PluginStopped
+from fedcore.owner.confined.plugins import plugins_of, terms_of
+from fedcore.owner.confined.proxies import ConfinedBackend, not_trusted_with_keys
+from fedcore.owner.description import Distribution
 from fedcore.owner.facts import BackendFacts, PluginFacts, Refused
-from fedcore.plugin_api.backends import EncryptionBackend
+from fedcore.plugin_api.backends import EncryptionBackend, KeyHolders
 from fedcore.plugin_api.models import ModelType
 from fedcore.plugin_api.pipeline import BuiltPipeline, InvalidPipeline, pins_of
 from fedcore.plugin_api.plugins import InvalidOptions
-from fedcore.plugin_api.registry import AllowedDistribution, Registry, UnknownPlugin
+from fedcore.plugin_api.registry import PluginNotLoaded, Registry, UnknownPlugin
 from fedcore.plugin_api.steps import FittedStep
 from fedcore.wire.codes import RefusalCode
 from fedcore.wire.spec import RunSpec
 
 
-def allowed_registry(policy: Config) -> Registry:
-    """The plugins of the distributions that the policy names. Raises `PluginError`."""
-    return Registry.of_distributions(
-        AllowedDistribution(allowed.distribution, allowed.version, allowed.digest)
-        for allowed in policy.plugins
+def allowed_registry(policy: Config, home: Path) -> Registry:
+    """The plugins of the distributions that the policy names; third-party ones see nothing of `home`.
+
+    Raises `PluginError`.
+    """
+    worker = policy.worker
+    terms = terms_of(worker.memory_mb, worker.seconds, str(home), worker.unconfined_plugins)
+    return plugins_of(distributions_of(policy), terms)
+
+
+def distributions_of(policy: Config) -> tuple[Distribution, ...]:
+    """The distributions whose plugins the policy allows, as a description names them."""
+    return tuple(
+        Distribution(
+            name=plugin.distribution,
+            version=plugin.version,
+            digest=plugin.digest,
+            holds_keys=plugin.holds_keys,
+        )
+        for plugin in policy.plugins
     )
 
 
@@ -32,10 +52,16 @@ def plugin_facts(registry: Registry, spec: RunSpec) -> PluginFacts | Refused:
         model: Any = registry.get("models", spec.model.name)
         model(spec.model.options)
         built = BuiltPipeline(registry, spec.pipeline, spec.backend)
+    except PluginStopped as error:
+        return Refused(error.code, str(error))
+    except PluginNotLoaded as error:
+        return Refused(RefusalCode.PLUGIN_CONFINED, str(error))
     except UnknownPlugin as error:
         return Refused(RefusalCode.PLUGIN_MISSING, str(error))
     except (InvalidPipeline, InvalidOptions) as error:
         return Refused(RefusalCode.INVALID_OPTIONS, str(error))
+    if _gets_a_key_it_must_not_have(backend):
+        return Refused(RefusalCode.PLUGIN_CONFINED, not_trusted_with_keys(backend.name, backend.source))
     if built.gives not in model.takes:
         return Refused(RefusalCode.INVALID_OPTIONS, _wrong_features(built, model))
     return PluginFacts(
@@ -46,6 +72,12 @@ def plugin_facts(registry: Registry, spec: RunSpec) -> PluginFacts | Refused:
         ),
         backend=_backend_facts(backend),
     )
+
+
+def _gets_a_key_it_must_not_have(backend: type[EncryptionBackend[Any]]) -> bool:
+    if backend.key_holders is KeyHolders.NOBODY or not issubclass(backend, ConfinedBackend):
+        return False
+    return not backend.source.holds_keys
 
 
 def _wrong_features(built: BuiltPipeline, model: type[ModelType[Any]]) -> str:

@@ -1,9 +1,11 @@
 """Work in a process of its own: forked, limited in memory and time, without a network where the kernel allows.
 
-Who can see what: the forked process has the rows and, for first-party protection, the run's key. It inherits
-no open file or socket of the worker, cannot gain privileges, dies with the worker, and in its own network
-namespace it reaches nobody. It runs as the same user as the worker, so it is no sandbox against hostile
-machine code: an owner loads only plugins that its policy names.
+Who can see what: the forked process has the rows and, for first-party protection, the run's key. It runs fedcore's
+own code only. It inherits no open file or socket of the worker, cannot gain privileges, dies with the worker,
+reaches nobody in its own network namespace, and opens no file of the host but its spool and what its work names
+(Landlock), so not the signing key, the journal, the policy or another dataset. Where the kernel lacks one of
+these, a warning says so and the work goes on; a third party's plugins, which get none of its keys, are in
+processes of their own (`fedcore.owner.confined`).
 
 The process ends with `os._exit`; its exit status names the refusal code, and nothing else comes back.
 """
@@ -25,6 +27,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NoReturn
 
+from fedcore.owner.confined import kernel, system_calls
+from fedcore.owner.confined.calling import LAUNCHER, PluginStopped
 from fedcore.plugin_api.models import TrainingDiverged
 from fedcore.plugin_api.pipeline import InvalidPipeline
 from fedcore.plugin_api.plugins import InvalidOptions
@@ -51,10 +55,10 @@ _libc: Final = ctypes.CDLL(None, use_errno=True)
 
 
 class WorkFailed(Exception):
-    """The work ended with this refusal code; the detail is in the log of the process that did it."""
+    """The work ended with this refusal code; the detail, but for `why`, is in the log of the process that did it."""
 
-    def __init__(self, code: RefusalCode) -> None:
-        super().__init__(code.value)
+    def __init__(self, code: RefusalCode, why: str = "") -> None:
+        super().__init__(f"{code}: {why}" if why else code.value)
         self.code = code
 
 
@@ -70,11 +74,23 @@ class Limits:
     seconds: int
 
 
+@dataclass(frozen=True)
+class Reach:
+    """Which files and folders one piece of work may read, and which it may also write."""
+
+    readable: tuple[Path, ...]
+    writable: tuple[Path, ...]
+
+
 def run_isolated(
-    work: Callable[[], None], limits: Limits, heartbeat: Callable[[], None] | None = None
+    work: Callable[[], None],
+    limits: Limits,
+    heartbeat: Callable[[], None] | None = None,
+    reach: Reach | None = None,
 ) -> None:
     """Do `work` in a forked process and wait for it; `heartbeat` is called about once a second meanwhile.
 
+    With `reach` no other file can be opened, as far as the kernel gives the means.
     The calling process must have no other threads that matter to the work (a prefork child, a command).
     Raises `WorkFailed` with the code that the work ended with, and `WorkLost` when it was killed.
     """
@@ -83,7 +99,7 @@ def run_isolated(
     parent = os.getpid()
     pid = os.fork()
     if pid == 0:
-        _be_the_worker(work, limits, parent)
+        _be_the_worker(work, limits, reach, parent)
     timely = False
     try:
         timely = _watch(pid, limits.seconds, heartbeat)
@@ -95,7 +111,7 @@ def run_isolated(
 def refusal_of(error: BaseException) -> RefusalCode:
     """The code that may leave the host for an error inside the work. Anything unexpected is `step_failed`."""
     match error:
-        case WireError() | WorkFailed():
+        case WireError() | WorkFailed() | PluginStopped():
             return error.code
         case UnreadableDataset():
             return RefusalCode.DATASET_UNREADABLE
@@ -131,11 +147,13 @@ def leave_network() -> bool:
     return any(_libc.unshare(flags) == 0 for flags in (_CLONE_NEWNET, _CLONE_NEWUSER | _CLONE_NEWNET))
 
 
-def _be_the_worker(work: Callable[[], None], limits: Limits, parent: int) -> NoReturn:
+def _be_the_worker(work: Callable[[], None], limits: Limits, reach: Reach | None, parent: int) -> NoReturn:
     status = FIRST_STATUS + _CODES.index(RefusalCode.INTERNAL)
     try:
         die_with_parent(parent)
         _confine(limits)
+        if reach is not None:
+            _stay_within(reach)
         work()
         status = 0
     except BaseException as error:
@@ -152,7 +170,7 @@ def _confine(limits: Limits) -> None:
     os.setpgid(0, 0)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
-    _close_inherited(_log_files())
+    _close_inherited(_log_files() | _launcher())
     if sys.platform == "linux":
         _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     if not leave_network():
@@ -163,6 +181,14 @@ def _confine(limits: Limits) -> None:
     _limit(resource.RLIMIT_NOFILE, _OPEN_FILES)
     _limit(resource.RLIMIT_CPU, limits.seconds, limits.seconds + 5)
     _limit(resource.RLIMIT_AS, _address_space() + limits.memory_mb * 1024 * 1024)
+
+
+def _stay_within(reach: Reach) -> None:
+    try:
+        kernel.reach_only(reach.readable, reach.writable)
+        system_calls.refuse_to_host_code()
+    except kernel.NotGiven as error:
+        logger.warning("The kernel does not give %s: work here can open files of the host.", error.args[1])
 
 
 def _close_inherited(keep: set[int]) -> None:
@@ -179,6 +205,10 @@ def _log_files() -> set[int]:
     handlers = {handler for found in loggers for handler in getattr(found, "handlers", ())}
     streams = (handler.stream for handler in handlers if isinstance(handler, logging.FileHandler))
     return {stream.fileno() for stream in streams if stream is not None}
+
+
+def _launcher() -> set[int]:
+    return set() if LAUNCHER.descriptor is None else {LAUNCHER.descriptor}
 
 
 def _limit(what: int, amount: int, most: int | None = None) -> None:

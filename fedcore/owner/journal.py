@@ -5,8 +5,10 @@ changed, removed or inserted later breaks the chain from there on, and the datab
 delete. An entry is on the disk before `append` returns; where it cannot be written, `JournalError` is raised,
 and the caller must let nothing leave.
 
-What does not hold: whoever owns this host's files can cut entries off the end, or write a whole new chain.
-To notice that, keep `head` somewhere else and give it to `verify`.
+What does not hold by itself: whoever owns this host's files can cut entries off the end, or write a whole new chain.
+So the last entry's number and digest stand in a file of their own, `journal.head`, and `verify` wants that entry
+on the chain. The file may be a symbolic link to another disk, which whoever cuts the journal may not be able
+to write; a digest that was noted down anywhere else does as well.
 """
 
 from __future__ import annotations
@@ -89,6 +91,7 @@ class Journal:
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
         """Open the journal, or make it. Raises `JournalError`."""
         self.path = path
+        self.head_path = path.with_suffix(".head")
         self._clock = clock
         self._lock = threading.Lock()
         with _as_journal_errors(path):
@@ -119,6 +122,7 @@ class Journal:
                     (entry.serial, entry.at, entry.kind, entry.content, entry.previous, entry.digest),
                 )
                 self._database.execute("COMMIT")
+                self._keep_head(entry)
             except BaseException:
                 if self._database.in_transaction:
                     self._database.execute("ROLLBACK")
@@ -131,6 +135,24 @@ class Journal:
         with self._lock, _as_journal_errors(self.path):
             return self._last()[1]
 
+    def _keep_head(self, entry: Entry) -> None:
+        """Note the last entry apart from the journal. A crash before it leaves an older one, which is on the chain."""
+        target = Path(os.path.realpath(self.head_path))
+        part = target.with_name(f".{target.name}.{os.getpid()}.{threading.get_ident()}")
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(f"{entry.serial} {entry.digest}\n")
+        part.replace(target)
+
+    def _kept_head(self) -> str | None:
+        """The digest of the entry that was noted last; None where none was."""
+        try:
+            text = self.head_path.read_text()
+        except FileNotFoundError:
+            return None
+        serial, _, digest = text.strip().partition(" ")
+        return digest if serial.isdigit() else ""
+
     def entries(self, after: int = 0) -> Iterator[Entry]:
         """The entries with a serial above `after`, in order. Raises `JournalError`."""
         serial = after
@@ -141,9 +163,12 @@ class Journal:
     def verify(self, known_head: str | None = None) -> int:
         """Check the whole chain, and return its number of entries.
 
-        With `known_head`, noted down earlier, it must also be on the chain. Raises `JournalBroken`.
+        The entry that stands in `journal.head`, and `known_head`, noted down earlier, must be on the chain. Raises
+        `JournalBroken`.
         """
-        serial, previous, known_head_found = 0, _FIRST, known_head in (None, _FIRST)
+        with _as_journal_errors(self.path):
+            wanted = {head for head in (known_head, self._kept_head()) if head not in (None, _FIRST)}
+        serial, previous = 0, _FIRST
         for entry in self.entries():
             if entry.serial != serial + 1:
                 raise JournalBroken(serial + 1, f"it is missing, the next is {entry.serial}")
@@ -152,9 +177,9 @@ class Journal:
             if entry.digest != _digest_of(entry.serial, entry.at, entry.kind, entry.content, previous):
                 raise JournalBroken(entry.serial, "its content does not fit its digest")
             serial, previous = entry.serial, entry.digest
-            known_head_found = known_head_found or previous == known_head
-        if not known_head_found:
-            raise JournalBroken(serial + 1, f"the entry with digest {known_head} is missing")
+            wanted.discard(previous)
+        if wanted:
+            raise JournalBroken(serial + 1, f"the entry with digest {wanted.pop()} is missing")
         return serial
 
     def _next(self, at: int, kind: str, content: str) -> Entry:

@@ -1,8 +1,10 @@
-"""The life of an order on this host: claimed, reserved, stored, released.
+"""The life of an order on this host: claimed, reserved, perhaps held, stored, released.
 
 Up to *reserved* a crash means that the work is done again. From *stored* on the answer exists: only the stored
-bytes are ever sent, however often the order is delivered. A grant's releases count its runs, each once, in the
-transaction that reserves the first order of a run that lets something leave.
+bytes are ever sent, however often the order is delivered. An answer that a person must release first is *held*: its
+bytes exist as well, but are not sent until the person has let them go; refused, they are dropped for good. A grant's
+releases count its runs, each once, in the transaction that reserves the first order of a run that lets something
+leave.
 """
 
 from __future__ import annotations
@@ -41,6 +43,11 @@ CREATE TABLE IF NOT EXISTS releases (
     at INTEGER NOT NULL,
     PRIMARY KEY (grant_digest, run)
 ) STRICT;
+CREATE TABLE IF NOT EXISTS uploads (
+    order_id TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    PRIMARY KEY (order_id, digest)
+) STRICT;
 CREATE TABLE IF NOT EXISTS shares_of_work (
     order_id TEXT NOT NULL,
     shard INTEGER NOT NULL,
@@ -57,6 +64,7 @@ class Life(StrEnum):
 
     CLAIMED = "claimed"
     RESERVED = "reserved"
+    HELD = "held"
     STORED = "stored"
     RELEASED = "released"
 
@@ -151,21 +159,66 @@ class OrderStore:
             )
             return True
 
-    def store(self, order: str, report: Signed, status: Status) -> StoredOrder:
-        """Keep the answer. The first one stays: a second answer to the same order is dropped."""
+    def store(self, order: str, report: Signed, status: Status, held: bool = False) -> StoredOrder:
+        """Keep the answer, `held` until a person lets it go. The first one stays: a second one is dropped."""
         with self._transaction() as database:
             database.execute(
                 "UPDATE orders SET life = ?, report = ?, status = ? WHERE id = ? AND report IS NULL",
-                (Life.STORED, report.encode(), status, order),
+                (Life.HELD if held else Life.STORED, report.encode(), status, order),
             )
             return _order(database, order)
+
+    def let_go(self, order: str) -> bool:
+        """Let a held answer leave. False where it is not held (any more)."""
+        with self._transaction() as database:
+            changed = database.execute(
+                "UPDATE orders SET life = ? WHERE id = ? AND life = ?", (Life.STORED, order, Life.HELD)
+            )
+            return changed.rowcount == 1
+
+    def replace_held(self, order: str, report: Signed, status: Status) -> bool:
+        """Answer otherwise instead of with what is held, which never left. False where it is not held (any more)."""
+        with self._transaction() as database:
+            changed = database.execute(
+                "UPDATE orders SET life = ?, report = ?, status = ? WHERE id = ? AND life = ?",
+                (Life.STORED, report.encode(), status, order, Life.HELD),
+            )
+            return changed.rowcount == 1
+
+    def held(self) -> list[StoredOrder]:
+        """The answers that wait for a person, oldest first."""
+        with self._lock:
+            rows = self._database.execute(f"{_SELECT} WHERE life = ? ORDER BY rowid", (Life.HELD,)).fetchall()
+        return [_from_row(row) for row in rows]
+
+    def note_upload(self, order: str, digest: str) -> None:
+        """Record that the coordinator has these bytes of an order's answer."""
+        with self._transaction() as database:
+            database.execute("INSERT OR IGNORE INTO uploads VALUES (?, ?)", (order, digest))
+
+    def uploads(self, run: str) -> frozenset[str]:
+        """The digests of all that this host has uploaded in a run."""
+        with self._lock:
+            rows = self._database.execute(
+                "SELECT digest FROM uploads JOIN orders ON orders.id = uploads.order_id WHERE orders.run = ?",
+                (run,),
+            ).fetchall()
+        return frozenset(str(digest) for (digest,) in rows)
 
     def release(self, order: str) -> None:
         """Note that the coordinator has the answer."""
         with self._transaction() as database:
             database.execute(
-                "UPDATE orders SET life = ? WHERE id = ? AND report IS NOT NULL", (Life.RELEASED, order)
+                "UPDATE orders SET life = ? WHERE id = ? AND life = ?", (Life.RELEASED, order, Life.STORED)
             )
+
+    def released(self) -> list[tuple[str, str]]:
+        """The orders whose answer the coordinator has, and the digest of each answer."""
+        with self._lock:
+            rows = self._database.execute(
+                "SELECT id, report FROM orders WHERE life = ? ORDER BY rowid", (Life.RELEASED,)
+            ).fetchall()
+        return [(str(order), Signed.from_bytes(report.encode()).digest) for order, report in rows]
 
     def find(self, order: str) -> StoredOrder | None:
         with self._lock:
@@ -186,10 +239,11 @@ class OrderStore:
         return [_from_row(row) for row in rows]
 
     def done(self, run: str) -> frozenset[Done]:
-        """What this host has answered with `done` in the run."""
+        """What this host has answered with `done` in the run; what is held is not answered yet."""
         with self._lock:
             rows = self._database.execute(
-                "SELECT phase, step, round FROM orders WHERE run = ? AND status = ?", (run, Status.DONE)
+                "SELECT phase, step, round FROM orders WHERE run = ? AND status = ? AND life <> ?",
+                (run, Status.DONE, Life.HELD),
             ).fetchall()
         return frozenset(Done(Phase(phase), step, round) for phase, step, round in rows)
 

@@ -34,13 +34,15 @@ class HostStopping(Exception):
 class Outcome:
     """What a phase has come to: the report's result, and artefacts that lie in the order's spool.
 
-    `rows` is the number of rows that stand behind it, or None where it says nothing about rows.
+    `rows` is the number of rows that stand behind it, or None where it says nothing about rows. What is `held` waits
+    for a person before it leaves.
     """
 
     result: Message
     artefacts: tuple[ArtefactRef, ...] = ()
     rows: int | None = None
     seconds: dict[str, float] = field(default_factory=dict)
+    held: bool = False
 
 
 @dataclass(frozen=True)

@@ -16,15 +16,16 @@ from pathlib import Path
 from typing import TextIO
 
 from fedcore.owner.deciding import Deciding, Governed
-from fedcore.owner.describing import distributions_of
 from fedcore.owner.description import File, Kind, Part, StatePath, Work
 from fedcore.owner.home import Home, HomeError
+from fedcore.owner.installed import distributions_of
 from fedcore.owner.isolation import Limits, WorkFailed, WorkLost, run_isolated
 from fedcore.owner.journal import EntryKind, Journal
 from fedcore.owner.orders import OrderStore
 from fedcore.owner.run_folder import RunFolder
 from fedcore.owner.spool import OrderSpool, replacing
-from fedcore.owner.work import carry_out
+from fedcore.owner.tasks import reach_of
+from fedcore.owner.work import carry_out, registry_of
 from fedcore.plugin_api.readers import SourceFile, UnreadableDataset
 from fedcore.plugin_api.serialise import unpack_arrays
 from fedcore.wire.codes import RefusalCode
@@ -46,6 +47,7 @@ def predict(home: Home, run: str, log: Path, out: Path | None = None) -> int:
         journal.append(EntryKind.PREDICTION, {"run": folder.directory.name, "log": str(log.absolute())})
     classes = _classes(governed, work)
     try:
+        registry_of(work)
         spool.begin(work)
         with _opened(out) as target:
             return _write(target, classes, _rows(spool, work))
@@ -66,7 +68,11 @@ def _write(target: TextIO, classes: tuple[str, ...], rows: Iterable[tuple[int, f
 def _rows(spool: OrderSpool, work: Work) -> Iterator[tuple[int, float, str]]:
     for task in range(work.tasks):
         try:
-            run_isolated(partial(carry_out, spool, work, task), Limits(work.memory_mb, work.seconds))
+            run_isolated(
+                partial(carry_out, spool, work, task),
+                Limits(work.memory_mb, work.seconds),
+                reach=reach_of(work, spool),
+            )
         except WorkFailed as error:
             raise WireError(error.code, "scoring the log failed; the reason stands above") from None
         except WorkLost as error:
@@ -135,6 +141,8 @@ def _described(home: Home, governed: Governed, folder: RunFolder, log: Path) -> 
         inputs=(str(folder.model_path),),
         memory_mb=worker.memory_mb,
         seconds=worker.seconds,
+        home=str(home.path),
+        unconfined_plugins=worker.unconfined_plugins,
     )
 
 

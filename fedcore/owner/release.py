@@ -1,16 +1,25 @@
-"""The gate: nothing that says something about rows leaves before every check here has allowed it.
+"""The gate: nothing leaves this host before every check here has allowed it.
 
-The checks are this host's own (enough rows, as the policy says) and those that installed plugins add through
-the hook `fedcore_before_release`. Every implementation is asked; a refusal, an error, or an answer that is no
-verdict refuses. Forms and numbers were checked where the results were read.
+How to read it: `PERMITTED` (in `fedcore.owner.release_checks`) says what may leave at all, by role, protocol and phase:
+which result, which artefacts, and for whom. `CHECKS` beside it is the gate, one line for each check; they see what
+would leave and the policy, and nothing else. Whatever is not clearly allowed is refused, an error inside a check
+included. After them come the checks that installed plugins add through the hook `fedcore_before_release`: every
+implementation is asked, and a refusal, an error, or an answer that is no verdict refuses.
+
+What leaves exactly, and why: under `pooled` the number of rows, because the rows themselves leave; counts of scores by
+class, because metrics are computed from them (`minimum_class_rows` bounds what they say of single rows); wall times.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
+from fedcore.owner.description import LEAST_ROWS
 from fedcore.owner.facts import Allowed, Decision, Refused, Role
 from fedcore.owner.phase_work import Outcome, PhaseWork
+from fedcore.owner.release_checks import CHECKS, Leaving
+from fedcore.plugin_api.backends import Leak
 from fedcore.plugin_api.hookspecs import Release, Verdict
 from fedcore.plugin_api.registry import Registry
 from fedcore.wire.codes import RefusalCode
@@ -19,20 +28,62 @@ from fedcore.wire.orders import Phase
 RELEASING = frozenset({Phase.SUMMARISE, Phase.PREPARE, Phase.TRAIN, Phase.EVALUATE})
 """The phases whose answers depend on rows. A run counts against its grant from the first of them on."""
 
+Check = Callable[[Leaving], Decision]
+
 
 def may_leave(work: PhaseWork, outcome: Outcome) -> Decision:
     """Whether this outcome may leave the host."""
-    if work.order.phase not in RELEASING:
-        return Allowed()
-    if work.role is Role.OWNER:
-        least = work.offer.minimum_rows
-        if outcome.rows is None or outcome.rows < least:
-            return Refused(
-                RefusalCode.TOO_FEW_ROWS,
-                f"{outcome.rows} rows stand behind {work.order.phase}, [datasets.{work.dataset_name}] minimum_rows is "
-                f"{least}. Offer more rows, or lower the minimum.",
-            )
+    decision = passes(leaving_of(work, outcome))
+    if isinstance(decision, Refused) or work.order.phase not in RELEASING:
+        return decision
     return ask_all(work.means.registry, _release(work, outcome))
+
+
+def passes(leaving: Leaving, checks: Iterable[Check] = CHECKS) -> Decision:
+    """Whether all checks allow it. `checks` are `CHECKS` but for tests that ask what each is worth."""
+    for check in checks:
+        try:
+            answer: object = check(leaving)
+        except Exception as error:
+            return Refused(
+                RefusalCode.INTERNAL, f"Check {check.__name__} failed with {error!r}, so it refuses."
+            )
+        if isinstance(answer, Refused):
+            return answer
+        if not isinstance(answer, Allowed):
+            return Refused(RefusalCode.INTERNAL, f"Check {check.__name__} gave no answer, so it refuses.")
+    return Allowed()
+
+
+def is_reviewed(work: PhaseWork) -> bool:
+    """Whether what this order lets leave waits until a person of the host has released it."""
+    return work.role is Role.OWNER and work.order.phase in RELEASING and work.offer.release == "review"
+
+
+def leaving_of(work: PhaseWork, outcome: Outcome) -> Leaving:
+    """What would leave, as the checks see it."""
+    owner = work.role is Role.OWNER
+    backend: Any = work.means.registry.get("encryption", work.spec.backend.name)
+    kept = work.spool.artefacts
+    return Leaving(
+        phase=work.order.phase,
+        role=work.role,
+        protocol=work.spec.protocol,
+        subject=f"[datasets.{work.dataset_name}]" if owner else "[reference]",
+        owners=work.roster,
+        reference_host=work.spec.reference_host,
+        result=outcome.result,
+        artefacts=outcome.artefacts,
+        rows=outcome.rows,
+        kept={path.name: path.stat().st_size for path in kept.iterdir()} if kept.is_dir() else {},
+        offer=work.offer if owner else None,
+        round_rows_to=work.offer.round_rows_to if owner else LEAST_ROWS,
+        least_rows=work.offer.minimum_rows if owner else LEAST_ROWS,
+        batch_size=work.spec.training.batch_size,
+        shows_plaintext=Leak.PLAINTEXT in backend.leakage,
+        private=work.spec.privacy.epsilon_micro != "none",
+        classes=len(work.means.datasets.open(work.dataset_name).reader.classes) if owner else None,
+    )
 
 
 def ask_all(registry: Registry, release: Release) -> Decision:

@@ -62,7 +62,7 @@ class Shards:
             time.sleep(poll)
             progress = self.spool.progress()
             if progress.refused:
-                raise WorkFailed(self.spool.refusal(min(progress.refused)))
+                raise WorkFailed(*self.spool.refusal(min(progress.refused)))
             self._recover(progress, everything)
         return [self._checked(task) for task in sorted(everything)]
 

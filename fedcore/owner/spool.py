@@ -2,8 +2,9 @@
 
 For task N of an order there are `shard-N.safetensors` (the payload) and `shard-N.json` (the facts, written
 last: where they are, the task is done), `shard-N.claim` (a worker is at it; touched about once a second),
-`shard-N.refused` (a code: the work will not succeed) and `shard-N.lost` (the process was killed: do it again).
-Every file is written to a temporary name, synced and renamed, so a reader never sees half of one.
+`shard-N.refused` (a code: the work will not succeed), `shard-N.why` (a reason for the host's own journal) and
+`shard-N.lost` (the process was killed: do it again). Every file is written to a temporary name, synced and renamed,
+so a reader never sees half of one.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ STALE_SECONDS: Final = 5.0
 """A claim that was not touched for so long belongs to a worker that is gone."""
 
 _BLOCK: Final = 1024 * 1024
+_LONGEST_REASON: Final = 1000
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,7 @@ class OrderSpool:
         for task in range(work.tasks):
             self._path(task, "lost").unlink(missing_ok=True)
             self._path(task, "refused").unlink(missing_ok=True)
+            self._path(task, "why").unlink(missing_ok=True)
         write_file(self.work_path, text)
 
     def work(self) -> Work | None:
@@ -111,6 +114,10 @@ class OrderSpool:
         write_file(self._path(task, "json"), finished.model_dump_json().encode())
         self._path(task, "claim").unlink(missing_ok=True)
 
+    def explain(self, task: int, why: str) -> None:
+        """Say why the task is about to end, for the host's own journal: which plugin was stopped, and what it did."""
+        self._mark(task, "why", why[:_LONGEST_REASON].encode())
+
     def refuse(self, task: int, code: RefusalCode) -> None:
         """Say that the task ended with this code."""
         self._mark(task, "refused", code.value.encode())
@@ -143,9 +150,11 @@ class OrderSpool:
         """The facts of a finished task."""
         return Finished.model_validate_json(self._path(task, "json").read_bytes())
 
-    def refusal(self, task: int) -> RefusalCode:
-        """The code that the task ended with."""
-        return RefusalCode(self._path(task, "refused").read_text())
+    def refusal(self, task: int) -> tuple[RefusalCode, str]:
+        """The code that the task ended with, and why, if the host's own journal is to say more."""
+        why = self._path(task, "why")
+        reason = why.read_text("utf-8", "replace") if why.exists() else ""
+        return RefusalCode(self._path(task, "refused").read_text()), reason
 
     def keep_artefact(self, data: bytes) -> str:
         """Store bytes that a report will name; the name is their SHA-256."""

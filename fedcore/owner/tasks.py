@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import logging
+import os
 from functools import partial
+from pathlib import Path
 
+from fedcore.owner.confined.reach import host_code
+from fedcore.owner.description import Work
 from fedcore.owner.home import Home
-from fedcore.owner.isolation import Limits, WorkFailed, WorkLost, run_isolated
+from fedcore.owner.isolation import Limits, Reach, WorkFailed, WorkLost, refusal_of, run_isolated
 from fedcore.owner.spool import OrderSpool
-from fedcore.owner.work import carry_out
+from fedcore.owner.work import carry_out, registry_of
+from fedcore.plugin_api.registry import PluginError
 
 logger = logging.getLogger(__name__)
 
@@ -26,12 +31,29 @@ def compute_task(home: Home, kind: str, order_id: str, shard: int) -> None:
         return
     limits = Limits(work.memory_mb, work.seconds)
     try:
-        run_isolated(partial(carry_out, spool, work, shard), limits, partial(spool.touch, shard))
-    except WorkFailed as error:
-        spool.refuse(shard, error.code)
+        registry_of(
+            work
+        )  # Looked at here, so that the forked process finds it, and what confines plugins, ready.
+        run_isolated(
+            partial(carry_out, spool, work, shard),
+            limits,
+            partial(spool.touch, shard),
+            reach_of(work, spool),
+        )
+    except (WorkFailed, PluginError) as error:
+        logger.error("Task %s %s/%s: %s", kind, order_id, shard, error)
+        spool.refuse(shard, refusal_of(error))
     except WorkLost as error:
         logger.error("Task %s %s/%s: the process was lost (%s).", kind, order_id, shard, error)
         spool.lose(shard)
+
+
+def reach_of(work: Work, spool: OrderSpool) -> Reach:
+    """The files that a task can open: Python's, those that its work names, and its order's spool."""
+    secrets = [path for path in (work.split_key, work.run_key) if path is not None]
+    named = [*(file.path for file in work.files), *(state.path for state in work.states)]
+    given = [Path(path) for path in (*secrets, *named, *work.sums, *work.inputs)]
+    return Reach((*host_code(Path(work.home)), *given), (spool.directory, Path(os.devnull)))
 
 
 class InlineBell:

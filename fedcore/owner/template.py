@@ -33,7 +33,13 @@ organisation = {operator}              # who operates it; it must own no data of
 # reference = false                    # true: this host may receive your plaintext, for baselines
 
 [[plugins]]                            # an installed package whose plugins may run here; version and digest
-distribution = "fedcore"               # (SHA-256 of its files) narrow it
+distribution = "fedcore"               # (SHA-256 of its code, which `check` prints) narrow it
+
+# A third party's package: its plugins run confined, with rows but no keys, files of this host, or network. Pin it by
+# the digest that `fedcore-owner check` prints.
+# [[plugins]]
+# distribution = "some-plugins"
+# holds_keys = false                   # true: an encryption backend of this package gets the runs' keys
 
 # A dataset that is offered, and all that may be done with it.
 # [datasets.access-2026]
@@ -52,6 +58,9 @@ distribution = "fedcore"               # (SHA-256 of its files) narrow it
 # minimum_rows = 100                   # rows that must stand behind everything that leaves
 # releases = 50                        # runs that one grant may cover
 # round_rows_to = 100                  # row counts that leave are rounded down to a multiple of this
+# minimum_class_rows = 5               # held-out rows that a class must have for counts by class to leave
+# release = "automatic"                # "review": what depends on rows waits here until a person releases it
+# release_mb = 4096                    # MiB that the answer to one order may have at most
 # download = false                     # true: pseudonymised rows may be handed out, and never called back
 # retention = 2027-12-31               # the last day on which the data may be used
 # [datasets.access-2026.catalogue]     # what scientists read of it; none of it is a permission
@@ -72,6 +81,7 @@ processes = 2                          # worker processes
 shard_bytes = 4194304                  # bytes of a file that one task reads
 memory_mb = 4096                       # MiB of memory that one task may use
 seconds = 3600                         # seconds that one task may take
+unconfined_plugins = false             # true: third parties' plugins run even where the kernel cannot confine them
 """
 
 

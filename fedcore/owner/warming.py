@@ -7,10 +7,11 @@ import time
 
 import numpy as np
 
+from fedcore.owner.confined.proxies import ConfinedPlugin
 from fedcore.owner.home import Home
-from fedcore.owner.work import registry_of
+from fedcore.owner.installed import allowed_registry
 from fedcore.plugin_api.models import LabelledRows, ModelType
-from fedcore.plugin_api.registry import GROUPS, AllowedDistribution, PluginError, Registry
+from fedcore.plugin_api.registry import GROUPS, PluginError, Registry
 from fedcore.plugin_api.values import Matrix, ValueKind
 from fedcore.wire.spec import Training
 
@@ -24,11 +25,8 @@ def warm(home: Home) -> None:
     """
     started = time.perf_counter()
     policy = home.load_config()
-    allowed = tuple(
-        AllowedDistribution(plugin.distribution, plugin.version, plugin.digest) for plugin in policy.plugins
-    )
     try:
-        registry = registry_of(allowed)
+        registry = allowed_registry(policy, home.path)
     except PluginError:
         logger.exception("The plugins that the policy names cannot be loaded")
         return
@@ -49,6 +47,8 @@ def warm_plugins(registry: Registry) -> None:
 def _warm_plugin(registry: Registry, group: str, name: str) -> None:
     plugin = registry.get(group, name)
     try:
+        if issubclass(plugin, ConfinedPlugin):
+            return
         plugin.warm()
         if issubclass(plugin, ModelType) and ValueKind.MATRIX in plugin.takes:
             _train_one_step(plugin())

@@ -12,19 +12,21 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fedcore.owner.confined.calling import PluginStopped
+from fedcore.owner.confined.plugins import plugins_of, terms_of
+from fedcore.owner.confined.proxies import CHILDREN
 from fedcore.owner.description import Finished, Kind, Work
 from fedcore.owner.reading import Clock, Reading, Side
 from fedcore.owner.spool import OrderSpool, write_file
 from fedcore.plugin_api.models import LabelledRows, ModelType, TrainingOutcome
 from fedcore.plugin_api.pipeline import BuiltPipeline, state_digest
-from fedcore.plugin_api.registry import AllowedDistribution, Registry
+from fedcore.plugin_api.registry import Registry
 from fedcore.plugin_api.serialise import (
     StoredModel,
     pack_arrays,
@@ -65,7 +67,12 @@ class Computed:
 def carry_out(spool: OrderSpool, work: Work, task: int) -> None:
     """Do task number `task` of the work, and put the result into the spool."""
     clock = Clock()
-    computed = COMPUTE[work.kind](work, task, clock)
+    CHILDREN.keep()
+    try:
+        computed = COMPUTE[work.kind](work, task, clock)
+    except PluginStopped as error:
+        spool.explain(task, str(error))
+        raise
     for place, state in computed.states.items():
         write_file(spool.directory / f"state-{place}.safetensors", pack_state(state))
     finished = Finished(
@@ -84,7 +91,7 @@ def carry_out(spool: OrderSpool, work: Work, task: int) -> None:
 def summarise(work: Work, task: int, clock: Clock) -> Computed:
     """The summary of one shard's training rows for the fitted step of this round."""
     pipeline, states, so_far = _pipeline(work), _states(work), _sums(work)
-    reading = Reading(work, registry_of(tuple(work.allowed)), clock)
+    reading = Reading(work, registry_of(work), clock)
     parts, rows = [], 0
     for block in reading.blocks(work.parts[task], Side.TRAINING):
         rows += len(block)
@@ -145,7 +152,7 @@ def predict(work: Work, task: int, clock: Clock) -> Computed:
     from fedcore.plugin_api.text import joined
 
     stored, pipeline, states = _model(work), _pipeline(work), _states(work)
-    reading = Reading(work, registry_of(tuple(work.allowed)), clock)
+    reading = Reading(work, registry_of(work), clock)
     scores: list[NDArray[np.float64]] = [np.empty((0, stored.classes))]
     lines: list[bytes] = []
     for block in reading.blocks(work.parts[task], Side.ALL, labelled=False):
@@ -170,10 +177,10 @@ COMPUTE: Final[dict[Kind, Callable[[Work, int, Clock], Computed]]] = {
 }
 
 
-@lru_cache(maxsize=4)
-def registry_of(allowed: tuple[AllowedDistribution, ...]) -> Registry:
-    """The plugins that the policy allows; loaded once in a warmed process. Raises `PluginError`."""
-    return Registry.of_distributions(allowed)
+def registry_of(work: Work) -> Registry:
+    """The plugins that the policy allows; looked at once in a warmed process. Raises `PluginError`."""
+    terms = terms_of(work.memory_mb, work.seconds, work.home, work.unconfined_plugins)
+    return plugins_of(work.plugins, terms)
 
 
 def fit(work: Work, rows: LabelledRows) -> tuple[StoredModel, TrainingOutcome]:
@@ -225,7 +232,8 @@ def kind_and_size(features: Features) -> tuple[ValueKind, int]:
 def curve_of(outcome: TrainingOutcome, batch_size: int, least_rows: int) -> TrainingCurve:
     """Loss and accuracy as at most `CURVE_POINTS` means, each over batches of `least_rows` rows or more together.
 
-    With small batches the loss of each step would show single rows.
+    With small batches the loss of each step would show single rows, and the exact number of steps that of the rows: it
+    is given rounded up to a multiple of `every`.
     """
     steps = len(outcome.loss)
     # The last batch of an epoch may have one row only: of two batches in a row, one is whole.
@@ -236,7 +244,7 @@ def curve_of(outcome: TrainingOutcome, batch_size: int, least_rows: int) -> Trai
         loss=_means(outcome.loss, every),
         accuracy=tuple(min(1.0, max(0.0, share)) for share in _means(outcome.accuracy, every)),
         epochs=outcome.epochs,
-        steps=steps,
+        steps=-(-steps // every) * every,
     )
 
 
@@ -253,7 +261,7 @@ def _features(
     work: Work, task: int, clock: Clock, pipeline: BuiltPipeline, states: dict[int, State], side: Side
 ) -> tuple[LabelledRows | None, int]:
     """Features and labels of one side of a shard's rows, None without any row, and the rows' size in plain text."""
-    reading = Reading(work, registry_of(tuple(work.allowed)), clock)
+    reading = Reading(work, registry_of(work), clock)
     parts = []
     for block in reading.blocks(work.parts[task], side):
         if block.labels is None:
@@ -267,7 +275,7 @@ def _features(
 def _own_rows(work: Work, clock: Clock) -> tuple[LabelledRows, dict[int, State]]:
     """All training rows of this owner as features, with fitted steps fitted on these rows alone."""
     pipeline = _pipeline(work)
-    reading = Reading(work, registry_of(tuple(work.allowed)), clock)
+    reading = Reading(work, registry_of(work), clock)
     states: dict[int, State] = {}
     for place in pipeline.fitted:
         step, sums = pipeline.steps[place], list[Summary]()
@@ -285,7 +293,7 @@ def _own_rows(work: Work, clock: Clock) -> tuple[LabelledRows, dict[int, State]]
 
 def _pipeline(work: Work) -> BuiltPipeline:
     key = None if work.run_key is None else read_secret(Path(work.run_key))
-    return BuiltPipeline(registry_of(tuple(work.allowed)), work.pipeline, work.backend, key)
+    return BuiltPipeline(registry_of(work), work.pipeline, work.backend, key)
 
 
 def _states(work: Work) -> dict[int, State]:
@@ -297,7 +305,7 @@ def _sums(work: Work) -> list[Summary]:
 
 
 def _model_type(work: Work) -> ModelType[Any]:
-    found: Any = registry_of(tuple(work.allowed)).get("models", work.model.name)
+    found: Any = registry_of(work).get("models", work.model.name)
     model: ModelType[Any] = found(work.model.options)
     return model
 

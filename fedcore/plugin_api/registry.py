@@ -7,6 +7,7 @@ hook is an error, as are two providers of one name: nothing is renamed or shadow
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -51,6 +52,10 @@ class UnknownPlugin(PluginError):
     """No allowed plugin has the name."""
 
 
+class PluginNotLoaded(UnknownPlugin):
+    """No plugin has the name, and it may belong to an allowed distribution that was not loaded."""
+
+
 @dataclass(frozen=True)
 class AllowedDistribution:
     """A distribution whose plugins may be loaded; `version` and `digest` narrow it where given."""
@@ -63,9 +68,20 @@ class AllowedDistribution:
 class Registry:
     """The plugins of some distributions, by group and name."""
 
-    def __init__(self, modules: Iterable[object] = ()) -> None:
-        """A registry of the given modules or objects with hook implementations, for tests and tools."""
+    def __init__(
+        self,
+        modules: Iterable[object] = (),
+        digests: Mapping[type[Plugin[Any]], str] | None = None,
+        not_loaded: Iterable[str] = (),
+    ) -> None:
+        """A registry of the given modules or objects with hook implementations.
+
+        `digests` has those of classes that stand for a plugin elsewhere, instead of their own files; `not_loaded`
+        says of each allowed distribution that was left out why.
+        """
         self._pluggy = pluggy.PluginManager(hookspecs.PROJECT)
+        self._digests = dict(digests or {})
+        self.not_loaded = tuple(not_loaded)
         self._pluggy.add_hookspecs(hookspecs)
         self._classes: dict[str, dict[str, type[Plugin[Any]]]] = {}
         for module in modules:
@@ -79,11 +95,7 @@ class Registry:
 
         Raises `PluginError` for a distribution that is not installed, or has another version or digest.
         """
-        modules = []
-        for wanted in allowed:
-            distribution = _installed(wanted)
-            modules += [entry_point.load() for entry_point in _entry_points(distribution)]
-        return cls(modules)
+        return cls(point.load() for wanted in allowed for point in installed_entry_points(wanted))
 
     @property
     def veto(self) -> pluggy.HookCaller:
@@ -100,9 +112,11 @@ class Registry:
             return self._classes[group][name]
         except KeyError:
             known = ", ".join(self.names(group)) or "none"
+            text = f"There is no {group} plugin {name!r} here (there are: {known}). "
+            if self.not_loaded:
+                raise PluginNotLoaded(text + " ".join(self.not_loaded)) from None
             raise UnknownPlugin(
-                f"There is no {group} plugin {name!r} here (there are: {known}). Install the package that has it "
-                "and allow its distribution."
+                f"{text}Install the package that has it and allow its distribution."
             ) from None
 
     def of_type(self, kind: type[SomePlugin], name: str) -> type[SomePlugin]:
@@ -116,7 +130,8 @@ class Registry:
     def pin(self, group: str, name: str) -> PluginPin:
         """The identity of an installed plugin: version, and digest of its source files."""
         found = self.get(group, name)
-        return PluginPin(group=group, name=name, version=found.version, digest=source_digest(found))
+        digest = self._digests.get(found) or source_digest(found)
+        return PluginPin(group=group, name=name, version=found.version, digest=digest)
 
     def check_pins(self, pins: Iterable[PluginPin]) -> None:
         """Raise `WireError` (`plugin_missing`, `plugin_mismatch`) unless exactly these are installed."""
@@ -172,12 +187,14 @@ def _check_class(group: str, base: type[Plugin[Any]], found: type[Plugin[Any]]) 
         )
 
 
-def _installed(wanted: AllowedDistribution) -> Distribution:
-    found = next((d for d in distributions() if d.name.lower() == wanted.name.lower()), None)
-    if found is None:
-        raise PluginError(
-            f"Distribution {wanted.name!r} is allowed but not installed. Install it, or remove it."
-        )
+def installed_entry_points(
+    wanted: AllowedDistribution, found: Distribution | None = None
+) -> list[EntryPoint]:
+    """The entry points of an allowed distribution, none of them loaded; `found` is the distribution, if it is known.
+
+    Raises `PluginError` for a distribution that is not installed, or has another version or digest.
+    """
+    found = found or installed_distribution(wanted.name)
     if wanted.version is not None and found.version != wanted.version:
         raise PluginError(
             f"Distribution {wanted.name!r} is installed as {found.version}, allowed is {wanted.version}."
@@ -187,25 +204,66 @@ def _installed(wanted: AllowedDistribution) -> Distribution:
             f"The files of distribution {wanted.name!r} have digest {distribution_digest(found)}, allowed is "
             f"{wanted.digest}. Compare the installation with the release before you allow it."
         )
+    return [point for point in found.entry_points if point.group == ENTRY_POINT_GROUP]
+
+
+def installed_distribution(name: str) -> Distribution:
+    """The installed distribution of this name. Raises `PluginError`."""
+    found = next((d for d in distributions() if d.name.lower() == name.lower()), None)
+    if found is None:
+        raise PluginError(f"Distribution {name!r} is allowed but not installed. Install it, or remove it.")
     return found
 
 
-def _entry_points(distribution: Distribution) -> list[EntryPoint]:
-    return [point for point in distribution.entry_points if point.group == ENTRY_POINT_GROUP]
-
-
 def distribution_digest(distribution: Distribution) -> str:
-    """SHA-256 over names and contents of a distribution's installed Python files, in sorted order."""
-    files = {str(file): Path(str(file.locate())) for file in distribution.files or [] if file.suffix == ".py"}
-    return _digest_of(files)
+    """SHA-256 over names and contents of all code of a distribution, in sorted order: Python files and extensions.
+
+    It is the same however the distribution was installed: for an editable installation its packages are read where
+    they lie.
+    """
+    files = {str(file): Path(str(file.locate())) for file in distribution.files or [] if _is_code(file.name)}
+    for name in _packages_of(distribution):
+        spec = importlib.util.find_spec(name)
+        folders = [] if spec is None else list(spec.submodule_search_locations or [])
+        if spec is not None and spec.origin is not None and not folders:
+            files[Path(spec.origin).name] = Path(spec.origin)
+        for folder in map(Path, folders):
+            files |= {str(file.relative_to(folder.parent)): file for file in _code_below(folder)}
+    return _digest_of({name: file for name, file in files.items() if not name.startswith("__editable__")})
+
+
+def top_level_names(distribution: str) -> list[str]:
+    """The top-level packages and modules of an installed distribution. Raises `PluginError`."""
+    return _packages_of(installed_distribution(distribution))
+
+
+def _packages_of(distribution: Distribution) -> list[str]:
+    listed = (distribution.read_text("top_level.txt") or "").split()
+    points = [point.module for point in distribution.entry_points if point.group == ENTRY_POINT_GROUP]
+    files = [str(file) for file in distribution.files or [] if _is_code(file.name)]
+    names = {name.split(".")[0] for name in (*listed, *points)}
+    names |= {file.split("/")[0].removesuffix(".py") for file in files}
+    return sorted(name for name in names if name.isidentifier() and not name.startswith("__editable__"))
+
+
+def _is_code(name: str) -> bool:
+    return name.endswith((".py", ".so", ".pyd"))
+
+
+def _code_below(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if _is_code(path.name) and path.is_file()]
 
 
 @cache
 def source_digest(plugin: type[Plugin[Any]]) -> str:
     """SHA-256 over names and contents of the Python files in the folder of the plugin's class."""
-    source = Path(inspect.getfile(plugin))
     package = inspect.getmodule(plugin)
     alone = package is not None and not package.__package__
+    return folder_digest(Path(inspect.getfile(plugin)), alone)
+
+
+def folder_digest(source: Path, alone: bool) -> str:
+    """SHA-256 over the Python files in the folder of `source`, or over it `alone`."""
     files = [source] if alone else sorted(source.parent.rglob("*.py"))
     return _digest_of({str(file.relative_to(source.parent)): file for file in files})
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -39,6 +40,11 @@ class SklearnStep(PreprocessingStep[SomeOptions]):
     def apply(self, value: Matrix) -> Matrix:
         return _transformed(self.transformer(), value)
 
+    @classmethod
+    def warm(cls) -> None:
+        with suppress(InvalidOptions):
+            cls().transformer()
+
 
 class FittedSklearnStep(FittedStep[SomeOptions]):
     """A step on matrices by a scikit-learn transformer that is fitted from whole-number counts over all owners.
@@ -58,6 +64,11 @@ class FittedSklearnStep(FittedStep[SomeOptions]):
     @abstractmethod
     def fit(self, sums: Sequence[Summary]) -> Any:
         """The transformer with its fitted attributes, from the sums of all rounds."""
+
+    @classmethod
+    def warm(cls) -> None:
+        with suppress(InvalidOptions):
+            cls().transformer()
 
     def finish(self, sums: Sequence[Summary]) -> State:
         return _exported(self.fit(sums), self.fitted)
@@ -86,6 +97,11 @@ class SklearnModel(ModelType[SomeOptions]):
     @abstractmethod
     def estimator(self) -> Any:
         """The classifier, made from `self.options`."""
+
+    @classmethod
+    def warm(cls) -> None:
+        with suppress(InvalidOptions):
+            cls().estimator()
 
     def initial(self, features: Features, classes: int, training: Training) -> Parameters:
         return {}

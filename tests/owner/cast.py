@@ -18,7 +18,7 @@ from fedcore.owner.shards import Bell
 from fedcore.owner.tasks import InlineBell
 from fedcore.plugin_api.models import LabelledRows
 from fedcore.plugin_api.pipeline import BuiltPipeline, pins_of
-from fedcore.plugin_api.registry import AllowedDistribution, Registry
+from fedcore.plugin_api.registry import Registry
 from fedcore.plugin_api.serialise import StoredModel, pack_model, unpack_features
 from fedcore.wire.access import AccessRequest, Grant
 from fedcore.wire.keys import SigningKey
@@ -95,7 +95,11 @@ class Owner:
         return Agent(self.home, api, bell or InlineBell(self.home), **more)
 
     def version(self) -> str:
-        return Datasets(self.home, self.policy, allowed_registry(self.policy)).look("logs").version
+        return (
+            Datasets(self.home, self.policy, allowed_registry(self.policy, self.home.path))
+            .look("logs")
+            .version
+        )
 
 
 @dataclass
@@ -111,7 +115,9 @@ class Cast:
 
     @property
     def registry(self) -> Registry:
-        return Registry.of_distributions([AllowedDistribution("fedcore")])
+        """The plugins as the first owner has them: third-party ones only as stand-ins."""
+        owner = self.owners[0]
+        return allowed_registry(owner.policy, owner.home.path)
 
     @property
     def everyone(self) -> list[Owner]:
@@ -149,17 +155,18 @@ class Cast:
             f"""
 [datasets.logs]
 title = "Requests"
-reader = "labelled_lines"
+reader = "{settings.get("reader", "labelled_lines")}"
 files = [{{path = "good.txt", label = "benign"}}, {{path = "bad.txt", label = "attack"}}]
 purposes = ["security-research"]
 protocols = ["local", "reference", "pooled"]
-backends = ["plaintext", "keyed_tokens"]
-models = ["linear", "mlp"]
+backends = {settings.get("backends", '["plaintext", "keyed_tokens"]')}
+models = {settings.get("models", '["linear", "mlp"]')}
 minimum_owners = 1
 minimum_rows = {settings.get("minimum_rows", "50")}
 releases = 5
 download = true
 retention = 2099-12-31
+{settings.get("dataset", "")}
 """
             if owner is not self.referee
             else "\n[reference]\nserves = true\n"
@@ -177,10 +184,12 @@ organisation = "university"
 {peers}
 [[plugins]]
 distribution = "fedcore"
+{settings.get("plugins", "")}
 {offer}
 [worker]
 processes = 2
 seconds = {settings.get("seconds", "120")}
+{settings.get("worker", "")}
 """
 
     def spec(
@@ -201,7 +210,7 @@ seconds = {settings.get("seconds", "120")}
             pipeline=pipeline,
             protocol=protocol,
             backend=backend,
-            model=LINEAR,
+            model=more.pop("model", LINEAR),
             training=more.pop("training", Training(epochs=3, batch_size=32)),
             minimum_owners=1,
             reference_host=self.referee.key if protocol is Protocol.REFERENCE and self.referee else None,
@@ -227,7 +236,7 @@ seconds = {settings.get("seconds", "120")}
             pipelines=(pipeline,),
             protocols=(protocol,),
             backends=(backend.name,),
-            models=("linear",),
+            models=("linear", "logistic_regression"),
             releases=5,
             expires_at=now + 3600,
             nonce=f"{random.getrandbits(128):032x}",

@@ -8,15 +8,14 @@ import pytest
 
 from fedcore.owner.agent import Agent
 from fedcore.owner.warming import warm_plugins
-from fedcore.owner.work import registry_of
-from fedcore.plugin_api.registry import AllowedDistribution
+from fedcore.plugin_api.registry import AllowedDistribution, Registry
 from tests.owner.cast import Cast
 
 
 @pytest.fixture(scope="session")
 def warmed() -> None:
     """Plugins, compiled code and torch are loaded, so that forked work starts at once."""
-    warm_plugins(registry_of((AllowedDistribution("fedcore"),)))
+    warm_plugins(Registry.of_distributions([AllowedDistribution("fedcore")]))
 
 
 @pytest.fixture

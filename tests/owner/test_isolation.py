@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from fedcore.owner.isolation import Limits, WorkFailed, WorkLost, refusal_of, run_isolated
+from fedcore.owner.confined import kernel
+from fedcore.owner.confined.reach import host_code, sparing
+from fedcore.owner.isolation import Limits, Reach, WorkFailed, WorkLost, refusal_of, run_isolated
 from fedcore.plugin_api.models import TrainingDiverged
 from fedcore.plugin_api.readers import UnreadableDataset
 from fedcore.wire.codes import RefusalCode
@@ -156,3 +158,43 @@ def _runs(pid: int) -> bool:
     except FileNotFoundError:
         return False
     return state != "Z"
+
+
+@pytest.mark.skipif(kernel.landlock_version() < 1, reason="the kernel has no Landlock")
+def test_work_opens_what_it_names_and_nothing_else_of_the_host(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    spool = home / "spool" / "order"
+    spool.mkdir(parents=True)
+    given = [home / "good.txt", home / "keys" / "split.key", home / "runs" / "run" / "run.key"]
+    hidden = [home / "keys" / "signing.key", home / "journal.sqlite", home / "owner.toml", home / "other.txt"]
+    for path in (*given, *hidden):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x")
+    reach = Reach((*host_code(home), *given), (spool,))
+
+    def work() -> None:
+        import fractions  # noqa: F401  (what is imported late is in reach)
+
+        assert [path.read_text() for path in given] == ["x"] * len(given)
+        (spool / "result").write_text("done")
+        for path in hidden:
+            with pytest.raises(PermissionError):
+                path.read_text()
+        for path in (*given, home / "new"):
+            with pytest.raises(PermissionError):
+                path.write_text("y")
+        with pytest.raises(PermissionError):
+            socket.socket()
+
+    run_isolated(work, PLENTY, reach=reach)
+    assert (spool / "result").read_text() == "done"
+    run_isolated(lambda: hidden[0].read_text() and None, PLENTY)
+
+
+def test_a_folder_of_python_that_holds_the_home_is_shown_without_it(tmp_path: Path) -> None:
+    for name in ("library/package", "library/inner/home/keys", "library/inner/other"):
+        (tmp_path / name).mkdir(parents=True)
+    shown = sparing(
+        [tmp_path / "library", tmp_path / "library/inner/home/keys"], tmp_path / "library/inner/home"
+    )
+    assert shown == [tmp_path / "library/inner/other", tmp_path / "library/package"]

@@ -106,6 +106,9 @@ def test_a_cut_end_is_found_with_a_head_that_was_kept_elsewhere(tmp_path: Path) 
         head = journal.head
     altered(path, "DELETE FROM entries WHERE serial > 15")
     with Journal(path) as journal:
+        with pytest.raises(JournalBroken, match="is missing"):
+            journal.verify()
+        journal.head_path.unlink()
         assert journal.verify() == 15
         with pytest.raises(JournalBroken, match="is missing"):
             journal.verify(known_head=head)

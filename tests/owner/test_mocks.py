@@ -51,7 +51,7 @@ class Offered:
 
     def __init__(self, home: Home, policy: Config) -> None:
         self.home, self.policy = home, policy
-        self.datasets = Datasets(home, policy, allowed_registry(policy))
+        self.datasets = Datasets(home, policy, allowed_registry(policy, home.path))
 
     @property
     def offer(self) -> DatasetOffer:

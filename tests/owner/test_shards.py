@@ -37,6 +37,7 @@ def a_work(parts: int, seed: int = 0) -> Work:
         parts=tuple(Part(file=0, start=place, end=place + 1) for place in range(parts)),
         memory_mb=256,
         seconds=10,
+        home="/nowhere",
     )
 
 

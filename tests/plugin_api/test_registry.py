@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from importlib.metadata import distribution
+import importlib
+import sys
+from importlib.metadata import Distribution, distribution
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -145,6 +148,37 @@ def test_other_files_than_the_allowed_ones_are_not_loaded() -> None:
     Registry.of_distributions([AllowedDistribution("pluggy", digest=installed)])
     with pytest.raises(PluginError, match=f"digest {installed}, allowed is {'0' * 64}"):
         Registry.of_distributions([AllowedDistribution("pluggy", digest="0" * 64)])
+
+
+def distribution_of(site: Path, package: Path, **files: str) -> Distribution:
+    """An installation: its description in `site`, its code where `package` is."""
+    package.mkdir(parents=True)
+    for name, text in {"__init__": "X = 1\n", **files}.items():
+        (package / f"{name}.py").write_text(text)
+    described = site / "other_plugins-1.0.dist-info"
+    described.mkdir(parents=True)
+    (described / "METADATA").write_text("Metadata-Version: 2.1\nName: other-plugins\nVersion: 1.0\n")
+    (described / "top_level.txt").write_text("other_plugins\n")
+    editable = package.parent != site
+    (described / "RECORD").write_text(
+        "__editable___other.py,,\n" if editable else "other_plugins/__init__.py,,\n"
+    )
+    (site / "__editable___other.py").write_text(f"MAPPING = {str(package)!r}\n")
+    return Distribution.at(described)
+
+
+def test_an_editable_installation_has_the_digest_of_its_code_and_of_all_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def digest(site: Path, package: Path, **files: str) -> str:
+        found = distribution_of(site, package, **files)
+        monkeypatch.setattr(sys, "path", [str(package.parent), *sys.path])
+        importlib.invalidate_caches()
+        return distribution_digest(found)
+
+    plain = digest(tmp_path / "a", tmp_path / "a" / "other_plugins")
+    assert digest(tmp_path / "b", tmp_path / "sources" / "other_plugins") == plain
+    assert digest(tmp_path / "c", tmp_path / "more" / "other_plugins", evil="X = 2\n") != plain
 
 
 def test_pins_of_installed_plugins_pass() -> None:

@@ -1,0 +1,182 @@
+"""The plugins of an owner's host: fedcore's own are loaded here, all others stand in for confined processes.
+
+No code of a third party is ever imported by the agent, a worker or the process of a task. What a distribution has is
+asked of a confined process that loads it; a distribution that cannot be confined, or that tries something while it is
+loaded, is left out with its reason, and the runs that need it are refused.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from fedcore.owner.confined.calling import LAUNCHER, PluginStopped, Terms, calling
+from fedcore.owner.confined.descriptions import (
+    BackendSaid,
+    DistributionSaid,
+    ModelSaid,
+    PluginSaid,
+    ReaderSaid,
+    StepSaid,
+)
+from fedcore.owner.confined.frames import Frame
+from fedcore.owner.confined.proxies import (
+    ConfinedBackend,
+    ConfinedCheck,
+    ConfinedFittedStep,
+    ConfinedModel,
+    ConfinedPlugin,
+    ConfinedReader,
+    ConfinedStep,
+    Side,
+    Source,
+    side_of,
+)
+from fedcore.owner.confined.reach import package_folders
+from fedcore.owner.description import Distribution
+from fedcore.plugin_api.hookspecs import Release, Verdict, hookimpl
+from fedcore.plugin_api.plugins import Plugin
+from fedcore.plugin_api.registry import (
+    BUILT_IN,
+    AllowedDistribution,
+    PluginError,
+    Registry,
+    folder_digest,
+    installed_entry_points,
+    top_level_names,
+)
+from fedcore.wire.codes import RefusalCode
+
+logger = logging.getLogger(__name__)
+
+_SHARE_OF_TIME: Final = 0.9
+"""A plugin gets this share of its task's seconds, so that it is the plugin that is stopped and named, not the task."""
+_OF_ITS_CLASS: Final = frozenset({"group", "file", "alone", "path", "rounds"})
+
+
+class ConfinedPackage:
+    """The hooks of a third-party distribution, answered with stand-ins."""
+
+    def __init__(self, name: str, classes: dict[str, list[type[ConfinedPlugin]]]) -> None:
+        self.__name__ = name
+        self._classes = classes
+
+    @hookimpl
+    def fedcore_encryption_backends(self) -> list[Any]:
+        return self._classes["encryption"]
+
+    @hookimpl
+    def fedcore_preprocessing_steps(self) -> list[Any]:
+        return self._classes["preprocessing"]
+
+    @hookimpl
+    def fedcore_model_types(self) -> list[Any]:
+        return self._classes["models"]
+
+    @hookimpl
+    def fedcore_dataset_readers(self) -> list[Any]:
+        return self._classes["readers"]
+
+
+class CheckingPackage(ConfinedPackage):
+    """A distribution that also checks releases."""
+
+    def __init__(self, name: str, classes: dict[str, list[type[ConfinedPlugin]]], source: Source) -> None:
+        super().__init__(name, classes)
+        self._check = ConfinedCheck(source)
+
+    @hookimpl
+    def fedcore_before_release(self, release: Release) -> Verdict:
+        return self._check.verdict(release)  # type: ignore[return-value]
+
+
+@lru_cache(maxsize=4)
+def plugins_of(distributions: tuple[Distribution, ...], terms: Terms) -> Registry:
+    """The plugins of these distributions, as the policy allows them. Asked for once in a process.
+
+    Raises `PluginError` for a distribution that is not installed, is another version, or is wrong in itself.
+    """
+    modules: list[object] = []
+    digests: dict[type[Plugin[Any]], str] = {}
+    not_loaded: list[str] = []
+    for distribution in distributions:
+        allowed = AllowedDistribution(distribution.name, distribution.version, distribution.digest)
+        if distribution.name.lower() == BUILT_IN:
+            modules += [point.load() for point in installed_entry_points(allowed)]
+            continue
+        source = Source(allowed, terms, distribution.holds_keys)
+        try:
+            modules.append(_confined(source, digests))
+        except PluginStopped as error:
+            if error.code is RefusalCode.WORKER_LOST:
+                raise PluginError(str(error)) from None
+            logger.error("%s It is not loaded.", error)
+            not_loaded.append(str(error))
+    return Registry(modules, digests, not_loaded)
+
+
+def terms_of(memory_mb: int, seconds: int, hidden: str, unconfined: bool) -> Terms:
+    """The terms on which third-party plugins run, by the limits of a task and the policy."""
+    return Terms(memory_mb, max(1, int(seconds * _SHARE_OF_TIME)), Path(hidden), needed=not unconfined)
+
+
+def _confined(source: Source, digests: dict[type[Plugin[Any]], str]) -> ConfinedPackage:
+    name = source.distribution.name
+    installed_entry_points(source.distribution)
+    said = _said(source)
+    if said.imported:
+        LAUNCHER.preload(said.imported)
+    classes: dict[str, list[type[ConfinedPlugin]]] = {
+        "encryption": [], "preprocessing": [], "models": [], "readers": []
+    }  # fmt: skip
+    folders = [os.path.realpath(folder) for folder in package_folders(top_level_names(name))]
+    for plugin in said.plugins:
+        stand_in = _stand_in(source, plugin)
+        classes[plugin.group].append(stand_in)
+        digests[stand_in] = folder_digest(_checked_file(plugin, name, folders), plugin.alone)
+    return CheckingPackage(name, classes, source) if said.vetoes else ConfinedPackage(name, classes)
+
+
+def _said(source: Source) -> DistributionSaid:
+    with calling(source.distribution, source.hurried.terms) as child:
+        facts = child.call(Frame("describe"), "its package").facts
+    try:
+        return DistributionSaid.model_validate(facts)
+    except ValidationError as error:
+        raise PluginError(
+            f"Distribution {source.distribution.name!r} describes its plugins wrongly: {error}"
+        ) from None
+
+
+def _checked_file(plugin: PluginSaid, distribution: str, folders: Iterable[str]) -> Path:
+    """The file of the plugin's class, which must be the distribution's own: its digest identifies the plugin."""
+    real = os.path.realpath(plugin.file)
+    if not any(real == folder or real.startswith(f"{folder}/") for folder in folders):
+        raise PluginError(
+            f"Plugin {plugin.path} is not in a file of its distribution {distribution!r}, so nothing identifies it."
+        )
+    return Path(real)
+
+
+def _stand_in(source: Source, said: StepSaid | BackendSaid | ModelSaid | ReaderSaid) -> type[ConfinedPlugin]:
+    declared = {name: getattr(said, name) for name in type(said).model_fields if name not in _OF_ITS_CLASS}
+    common = {"group": said.group, "source": source, "__module__": said.path.rpartition(".")[0]}
+    name = said.path.rpartition(".")[2]
+    match said:
+        case StepSaid(rounds=None):
+            return type(name, (ConfinedStep,), {**declared, **common, "side": side_of(said.takes)})
+        case StepSaid():
+            steps = {"rounds": said.rounds, "side": side_of(said.takes)}
+            return type(name, (ConfinedFittedStep,), {**declared, **common, **steps})
+        case BackendSaid():
+            return type(name, (ConfinedBackend,), {**declared, **common, "side": Side.PROTECTION})
+        case ModelSaid():
+            return type(name, (ConfinedModel,), {**declared, **common, "side": Side.AFTER})
+        case _:
+            return type(name, (ConfinedReader,), {**declared, **common})
