@@ -117,14 +117,14 @@ def request(
 @command
 def requests() -> None:
     """List your access requests and their states."""
-    table = Table("request", "dataset", "state", "releases", "reason", title="Access requests")
+    table = Table("request", "dataset", "state", "at the host", "releases", "reason", title="Access requests")
     for item in _session().requests():
         grant = item["grant"] or {"releases_used": 0, "releases": item["releases"]}
         releases = f"{grant['releases_used']} of {grant['releases']}"
         dataset = f"{item['host_name']}/{item['dataset']}"
-        table.add_row(
-            item["digest"][:12], dataset, item["state"], releases, item.get("decision_reason") or ""
-        )
+        at_host = (grant.get("standing") or "not answered yet").replace("_", " ") if item["grant"] else ""
+        reason = item.get("decision_reason") or ""
+        table.add_row(item["digest"][:12], dataset, item["state"], at_host, releases, reason)
     console.print(table)
 
 

@@ -14,7 +14,7 @@ from rest_framework.views import APIView
 from fedcore.coordinator.api.catalogue import visible
 from fedcore.coordinator.api.parsers import SignedParser, signed_body
 from fedcore.coordinator.api.schema import ErrorSerializer, SignedSerializer
-from fedcore.coordinator.governance import decisions, submissions
+from fedcore.coordinator.governance import decisions, standings, submissions
 from fedcore.coordinator.governance.models import AccessRequest, Grant
 from fedcore.coordinator.governance.people import person_of
 
@@ -24,6 +24,11 @@ _REFUSALS = {400: ErrorSerializer, 403: ErrorSerializer, 404: ErrorSerializer, 4
 class GrantSerializer(serializers.ModelSerializer[Grant]):
     usable = serializers.BooleanField(source="is_usable")
     releases_used = serializers.IntegerField()
+    at_host = serializers.SerializerMethodField()
+
+    def get_at_host(self, grant: Grant) -> str:
+        """How the grant stands at its owner's host, in words."""
+        return standings.in_words(grant, grant.request.dataset.host)
 
     class Meta:
         model = Grant
@@ -35,6 +40,9 @@ class GrantSerializer(serializers.ModelSerializer[Grant]):
             "approved_at",
             "revoked_at",
             "usable",
+            "standing",
+            "standing_at",
+            "at_host",
         )
 
 

@@ -21,5 +21,7 @@ urlpatterns = [
     path("host/orders", host.orders, name="host-orders"),
     path("host/reports", host.reports, name="host-reports"),
     path("host/announcements", host.announcements, name="host-announcements"),
+    path("host/grants", host.grants, name="host-grants"),
+    path("host/standings", host.standing, name="host-standings"),
     path("host/artefacts/<order:order_id>/<digest:digest>", host.artefact, name="host-artefact"),
 ]

@@ -83,6 +83,15 @@ class AccessRequest(models.Model):
         return fingerprint(self.signer)
 
 
+class HostStanding(models.TextChoices):
+    """How a grant stands at the owner's host, as the host has signed it; empty while it has not answered."""
+
+    IN_FORCE = wire.Standing.IN_FORCE.value, _("in force")
+    WAITING = wire.Standing.WAITING.value, _("waits for a person")
+    REFUSED = wire.Standing.REFUSED.value, _("refused")
+    REVOKED = wire.Standing.REVOKED.value, _("revoked")
+
+
 class Grant(models.Model):
     """An owner's leave. Its limits are at most those of the request; the host takes the smaller of both."""
 
@@ -101,6 +110,10 @@ class Grant(models.Model):
     )
     approved_at = models.DateTimeField(_("approved"), default=timezone.now)
     revoked_at = models.DateTimeField(_("revoked"), null=True)
+    serial = models.BigIntegerField(_("serial of the latest change"), default=1, editable=False)
+    standing = models.CharField(_("at the host"), max_length=10, choices=HostStanding.choices, blank=True)
+    standing_at = models.DateTimeField(_("at the host since"), null=True)
+    standing_signed = models.TextField(_("signed standing"), blank=True)
 
     objects: ClassVar = rules.Grants.as_manager()
 

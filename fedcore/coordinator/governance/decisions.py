@@ -22,6 +22,7 @@ from django.dispatch import Signal
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from fedcore.coordinator.governance import standings
 from fedcore.coordinator.governance.models import AccessRequest, Grant, Person, Release, RequestState
 
 decided = Signal()
@@ -57,6 +58,7 @@ def approve(request: AccessRequest, person: Person, limits: Limits | None = None
         _check_current(request, now)
         _check_not_wider(request, grant, now)
         grant.save(force_insert=True)
+        standings.note_change(grant)
     return grant
 
 
@@ -79,6 +81,7 @@ def revoke(request: AccessRequest, person: Person, reason: str) -> None:
     with transaction.atomic():
         _move(request, RequestState.APPROVED, RequestState.REVOKED, person, reason, now)
         Grant.objects.filter(request=request).update(revoked_at=now)
+        standings.note_change(request.grant)
 
 
 def book_release(grant: Grant, run: str, now: datetime | None = None) -> None:

@@ -1,6 +1,12 @@
 """The tables of governance: `people` (organisations, people, keys), `catalogue` (hosts, datasets) and `access`."""
 
-from fedcore.coordinator.governance.access import AccessRequest, Grant, Release, RequestState
+from fedcore.coordinator.governance.access import (
+    AccessRequest,
+    Grant,
+    HostStanding,
+    Release,
+    RequestState,
+)
 from fedcore.coordinator.governance.catalogue import Dataset, OwnerHost
 from fedcore.coordinator.governance.people import Membership, Organisation, Person, PersonKey, Role
 
@@ -8,6 +14,7 @@ __all__ = [
     "AccessRequest",
     "Dataset",
     "Grant",
+    "HostStanding",
     "Membership",
     "Organisation",
     "OwnerHost",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from fedcore.coordinator.governance import standings
 from fedcore.coordinator.governance.models import (
     AccessRequest,
     Dataset,
@@ -134,6 +135,8 @@ def _check_state(request: AccessRequest, now: datetime) -> Problems:
         yield Problem.of(RefusalCode.NOT_GRANTED, f"{subject} (refused)")
     elif request.state == RequestState.REVOKED:
         yield Problem.of(RefusalCode.GRANT_REVOKED, subject)
+    elif request.state == RequestState.APPROVED and (code := standings.refusal(request.grant)):
+        yield Problem.of(code, f"{subject} (at the owner's host)")
     elif (request.expires_at if request.state == RequestState.WAITING else request.grant.expires_at) <= now:
         yield Problem.of(RefusalCode.GRANT_EXPIRED, subject)
     elif request.state == RequestState.APPROVED and not request.grant.is_usable(now):

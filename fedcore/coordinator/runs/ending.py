@@ -8,7 +8,7 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
-from fedcore.coordinator.governance.models import Grant, OwnerHost
+from fedcore.coordinator.governance.models import Grant, HostStanding, OwnerHost
 from fedcore.coordinator.runs import storage
 from fedcore.coordinator.runs.flow import MODEL_AT_COORDINATOR
 from fedcore.coordinator.runs.models import Artefact, Run, RunDataset, RunEvent
@@ -64,7 +64,7 @@ def cancel(run_id: str) -> Run:
 def may_download(run: Run, now: datetime) -> bool:
     """Whether the merged pseudonymised dataset may be handed out: every owner's grant allows it, now."""
     grants = Grant.objects.filter(request__run_datasets__run=run)
-    leave = grants.filter(download=True, revoked_at=None, expires_at__gt=now)
+    leave = grants.filter(download=True, revoked_at=None, expires_at__gt=now, standing=HostStanding.IN_FORCE)
     owners = RunDataset.objects.filter(run=run).count()
     return run.protocol_kind in MODEL_AT_COORDINATOR and leave.distinct().count() == owners
 

@@ -21,13 +21,19 @@ from unfold.widgets import (
     UnfoldBooleanSwitchWidget,
 )
 
-from fedcore.coordinator.governance import decisions
+from fedcore.coordinator.governance import decisions, standings
 from fedcore.coordinator.governance.admin.base import GovernedAdmin, badge, code
 from fedcore.coordinator.governance.decisions import DecisionError, Limits
 from fedcore.coordinator.governance.explained import explain
-from fedcore.coordinator.governance.models import AccessRequest, Grant, Person, RequestState
+from fedcore.coordinator.governance.models import AccessRequest, Grant, HostStanding, Person, RequestState
 from fedcore.coordinator.governance.people import person_of
 
+STANDING_COLOURS = {
+    HostStanding.IN_FORCE: "success",
+    HostStanding.WAITING: "warn",
+    HostStanding.REFUSED: "danger",
+    HostStanding.REVOKED: "danger",
+}
 STATE_COLOURS = {"waiting": "warn", "approved": "success", "refused": "", "revoked": "danger"}
 
 
@@ -148,7 +154,12 @@ class AccessRequestAdmin(GovernedAdmin):
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         asked = self.get_object(request, object_id)
-        shown = {"explained": explain(asked) if asked else None, "title": _("Access request")}
+        grant = Grant.objects.filter(pk=object_id).select_related("request__dataset__host").first()
+        shown = {
+            "explained": explain(asked) if asked else None,
+            "title": _("Access request"),
+            "at_host": standings.in_words(grant, grant.request.dataset.host) if grant else "",
+        }
         page: HttpResponse = super().change_view(request, object_id, form_url, (extra_context or {}) | shown)
         return page
 
@@ -244,13 +255,23 @@ class AccessRequestAdmin(GovernedAdmin):
 
 @admin.register(Grant)
 class GrantAdmin(GovernedAdmin):
-    list_display = ("subject", "scientist", "used", "expires_at", "download", "state", "approved_by")
-    list_filter = ("request__dataset__host__organisation", "revoked_at", "download")
+    list_display = (
+        "subject",
+        "scientist",
+        "used",
+        "expires_at",
+        "download",
+        "state",
+        "at_host",
+        "approved_by",
+    )
+    list_filter = ("request__dataset__host__organisation", "revoked_at", "standing", "download")
     list_select_related = ("request__dataset__host__organisation", "request__requested_by", "approved_by")
     search_fields = ("request__digest", "request__requested_by__username", "request__dataset__name")
     fields = readonly_fields = (
         *("request", "scientist", "used", "expires_at", "download", "state"),
         *("approved_by", "approved_at", "revoked_at"),
+        *("at_host_in_words", "standing_at", "shown_standing"),
     )
 
     @admin.display(description=_("dataset"))
@@ -272,3 +293,22 @@ class GrantAdmin(GovernedAdmin):
         if grant.expires_at <= timezone.now():
             return badge(_("expired"), "warn")
         return badge(_("usable"), "success") if grant.is_usable() else badge(_("used up"), "warn")
+
+    @admin.display(description=_("at the host"), ordering="standing")
+    def at_host(self, grant: Grant) -> str:
+        return standing_badge(grant)
+
+    @admin.display(description=_("at the host"))
+    def at_host_in_words(self, grant: Grant) -> str:
+        return standings.in_words(grant, grant.request.dataset.host)
+
+    @admin.display(description=_("signed standing"))
+    def shown_standing(self, grant: Grant) -> str:
+        return code(grant.standing_signed) if grant.standing_signed else "-"
+
+
+def standing_badge(grant: Grant) -> str:
+    """How a grant stands at its owner's host, as a coloured word."""
+    if not grant.standing:
+        return badge(_("not answered yet"), "warn")
+    return badge(grant.get_standing_display(), STANDING_COLOURS[HostStanding(grant.standing)])
