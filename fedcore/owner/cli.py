@@ -4,29 +4,24 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from fedcore.broker import BrokerError
+from fedcore.owner.asking import EXPLANATION, ceilings_asked, ceilings_given
+from fedcore.owner.ceilings import Ceilings
 from fedcore.owner.checkup import check_host, remarks
 from fedcore.owner.config import Config
 from fedcore.owner.config_problems import ConfigError
+from fedcore.owner.console import HomeOption, errors, out, told_plainly
 from fedcore.owner.explain import explain
-from fedcore.owner.home import DEFAULT_HOME, Home, HomeError
+from fedcore.owner.grants_cli import app as grants_app
+from fedcore.owner.home import DEFAULT_HOME, Home
 from fedcore.owner.installed import allowed_registry
-from fedcore.owner.journal import JournalError
 from fedcore.owner.template import UNKNOWN, template
-from fedcore.plugin_api.registry import PluginError
-from fedcore.wire.codes import EXPLANATIONS
-from fedcore.wire.encoding import WireError
-from fedcore.wire.keys import KeyFileError
 
 app = typer.Typer(
     help="An owner's host: it decides who may do what with the data that lies here.",
@@ -34,14 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-WIDTH = None if sys.stdout.isatty() else 400
-"""Where nobody looks at a terminal, a line is for a file or a program and is never broken."""
-out = Console(soft_wrap=True, highlight=False, width=WIDTH)
-errors = Console(stderr=True, soft_wrap=True, highlight=False, width=WIDTH)
-
-HomeOption = Annotated[
-    Path, typer.Option("--home", envvar="FEDCORE_OWNER_HOME", help="The directory of this owner host.")
-]
+app.add_typer(grants_app, name="grants")
 
 
 @app.command()
@@ -51,14 +39,25 @@ def init(
     coordinator: Annotated[str, typer.Option(help="The coordinator's address.")] = UNKNOWN,
     coordinator_key: Annotated[str, typer.Option(help="The coordinator's public signing key.")] = UNKNOWN,
     operator: Annotated[str, typer.Option(help="Who operates the coordinator.")] = UNKNOWN,
+    ceiling: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A ceiling, NAME=VALUE, once for each: purposes=research, protocols=local,pooled, releases=10 …"
+        ),
+    ] = None,
 ) -> None:
-    """Make the directory, the keys and a commented owner.toml, and print the host's card."""
+    """Make the directory, the keys and a commented owner.toml, and print the host's card.
+
+    At a terminal it asks for the ceilings within which grants take effect at once; without an answer, none does.
+    """
     place = Home(home)
-    with _told_plainly():
+    with told_plainly():
+        is_new = not place.config_path.exists()
+        ceilings = _ceilings(ceiling or [], ask=is_new and _at_a_terminal())
         place.create()
         _print_card(place)
         place.split_key  # noqa: B018  (made on first use)
-        text = template(organisation, coordinator, coordinator_key, operator)
+        text = template(organisation, coordinator, coordinator_key, operator, ceilings)
         try:
             with place.config_path.open("x", encoding="utf-8") as file:
                 file.write(text)
@@ -72,7 +71,7 @@ def init(
 def card(home: HomeOption = DEFAULT_HOME) -> None:
     """Print the host's card, which the other owners and the coordinator pin, and its fingerprint."""
     place = Home(home)
-    with _told_plainly():
+    with told_plainly():
         place.check()
         _print_card(place)
 
@@ -81,7 +80,7 @@ def card(home: HomeOption = DEFAULT_HOME) -> None:
 def check(home: HomeOption = DEFAULT_HOME) -> None:
     """Explain every line of owner.toml, and tell every mistake at once. The status is 1 if there is one."""
     place = Home(home)
-    with _told_plainly():
+    with told_plainly():
         place.check()
         policy = place.load_config()
         _print_explanation(policy)
@@ -99,7 +98,7 @@ def check(home: HomeOption = DEFAULT_HOME) -> None:
 def run(home: HomeOption = DEFAULT_HOME) -> None:
     """Run the host until it is stopped: agent, workers, and an embedded broker unless BROKER_URL is set."""
     place = Home(home)
-    with _told_plainly():
+    with told_plainly():
         place.check()
         place.load_config()
         from fedcore.owner.service import run as run_host
@@ -118,7 +117,7 @@ def predict(
 ) -> None:
     """Score the lines of an own file with the model of a finished run. Nothing leaves this host."""
     place = Home(home)
-    with _told_plainly():
+    with told_plainly():
         place.check()
         from fedcore.owner.prediction import predict as predict_lines
 
@@ -131,24 +130,24 @@ def main() -> None:
     app()
 
 
-@contextmanager
-def _told_plainly() -> Iterator[None]:
-    """End with status 1 and a text for people where something is wrong that they can set right."""
+def _ceilings(options: list[str], ask: bool) -> Ceilings:
+    """What was given as options, or is asked for now. Mistakes are told before anything is made."""
     try:
-        yield
+        if options or not ask:
+            return ceilings_given(options)
+        out.print(EXPLANATION, markup=False)
+        return ceilings_asked(_asked)
     except ConfigError as error:
-        for problem in error.problems:
-            errors.print(str(problem), markup=False)
-        errors.print(
-            f"{len(error.problems)} mistake(s) in owner.toml: nothing runs until they are corrected."
-        )
-        raise typer.Exit(1) from None
-    except (HomeError, KeyFileError, JournalError, PluginError, BrokerError) as error:
-        errors.print(str(error), markup=False)
-        raise typer.Exit(1) from None
-    except WireError as error:
-        errors.print(f"{EXPLANATIONS[error.code]} ({error.detail})", markup=False)
-        raise typer.Exit(1) from None
+        raise typer.BadParameter(" ".join(map(str, error.problems)), param_hint="--ceiling") from None
+
+
+def _asked(question: str, default: str) -> str:
+    answer: str = typer.prompt(question, default=default, show_default=bool(default))
+    return answer
+
+
+def _at_a_terminal() -> bool:
+    return sys.stdin.isatty()
 
 
 def _print_card(place: Home) -> None:

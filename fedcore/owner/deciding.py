@@ -16,7 +16,8 @@ from fedcore.owner.config import Config
 from fedcore.owner.config_problems import ConfigError
 from fedcore.owner.datasets import Datasets
 from fedcore.owner.facts import Allowed, Decision, Facts, GrantFacts, PluginFacts, Refused, Role
-from fedcore.owner.grants import GrantStore, HeldGrant
+from fedcore.owner.grants import GrantStore
+from fedcore.owner.held_grant import HeldGrant
 from fedcore.owner.home import Home
 from fedcore.owner.installed import allowed_registry, character_steps_asked, plugin_facts
 from fedcore.owner.orders import OrderStore

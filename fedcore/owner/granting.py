@@ -15,7 +15,8 @@ from typing import Final
 from fedcore.owner.config_problems import ConfigError
 from fedcore.owner.coordinator_api import CoordinatorApi, CoordinatorAway, CoordinatorRefused
 from fedcore.owner.deciding import Governed, Governing
-from fedcore.owner.grants import COORDINATOR, GrantStore, HeldGrant
+from fedcore.owner.grants import COORDINATOR, GrantStore
+from fedcore.owner.held_grant import HeldGrant, short
 from fedcore.owner.home import Home
 from fedcore.owner.installed import character_steps_asked
 from fedcore.owner.journal import EntryKind, Journal, JournalError
@@ -182,6 +183,6 @@ class Granting:
             self._api.stand(told)
         except CoordinatorRefused as error:
             # Trying again changes nothing: the policy decides here, whatever the coordinator believes.
-            logger.warning("The standing of grant %s was not taken: %s", held.digest[:12], error)
+            logger.warning("The standing of grant %s was not taken: %s", short(held.digest), error)
         self._untold.discard(held.digest)
-        logger.info("Grant %s is %s here.", held.digest[:12], stand.standing)
+        logger.info("Grant %s is %s here.", short(held.digest), stand.standing)

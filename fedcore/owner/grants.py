@@ -15,13 +15,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
 from pydantic import JsonValue
 
 from fedcore.owner.facts import Ruling
+from fedcore.owner.held_grant import GrantError, HeldGrant, short
 from fedcore.owner.journal import EntryKind, Journal
 from fedcore.owner.limits import Limits
 from fedcore.wire.access import AccessRequest, Grant, Standing
@@ -61,71 +61,23 @@ _FEWEST_DIGITS: Final = 4
 _BUSY_SECONDS: Final = 30
 
 
-class GrantError(Exception):
-    """Something that cannot be done with a grant. The text states the rule, the subject and the fix."""
-
-
-@dataclass(frozen=True)
-class HeldGrant:
-    """One grant as this host holds it.
-
-    `told` is the narrowest that the coordinator has ever said of it, within the request; `set_here` are the limits
-    that a person set on this host. `standing` is what the coordinator was last told, and since when.
-    """
-
-    digest: str
-    signed: Signed
-    request: AccessRequest
-    told: Limits
-    set_here: Limits | None
-    received_at: int
-    ruling: Ruling | None
-    ruled_by: str
-    ruled_at: int
-    reason: str
-    standing: Standing | None
-    standing_at: int
-
-    @property
-    def limits(self) -> Limits:
-        """How far the grant goes on this host, at most."""
-        return self.told if self.set_here is None else self.told.within(self.set_here)
-
-    @property
-    def is_over(self) -> bool:
-        return self.ruling is not None and self.ruling.is_final
-
-    def narrowed(self, **changes: object) -> Limits:
-        """The grant's limits with these changes. Raises `GrantError` where one would widen it."""
-        wanted = Limits.model_validate({**self.limits.model_dump(), **changes})
-        wider = wanted.beyond(self.limits)
-        if wider:
-            limits = ", ".join(f"{name} {_shown(getattr(self.limits, name))}" for name in wider)
-            raise GrantError(
-                f"Grant {self.digest[:12]} has {limits} here, and limits are only ever narrowed. Choose less, or have "
-                "the scientist ask anew."
-            )
-        if not (wanted.protocols and wanted.backends and wanted.models and wanted.releases > 0):
-            raise GrantError(
-                f"With these limits nothing could run under grant {self.digest[:12]}. Refuse or revoke it instead."
-            )
-        return wanted
-
-
 class GrantStore:
     """The host's grants in one SQLite file of mode 0600. Safe for several threads and processes of this host."""
 
     def __init__(self, path: Path, journal: Journal, clock: Callable[[], float] = time.time) -> None:
-        path.touch(mode=0o600)
+        """Open the grants, or make their file. Raises `GrantError`."""
+        self.path = path
         self._journal = journal
         self._clock = clock
         self._lock = threading.Lock()
-        self._database = sqlite3.connect(
-            path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
-        )
-        self._database.execute("PRAGMA journal_mode = WAL")
-        self._database.execute("PRAGMA synchronous = FULL")
-        self._database.executescript(_SCHEMA)
+        with _as_grant_errors(path):
+            path.touch(mode=0o600)
+            self._database = sqlite3.connect(
+                path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+            )
+            self._database.execute("PRAGMA journal_mode = WAL")
+            self._database.execute("PRAGMA synchronous = FULL")
+            self._database.executescript(_SCHEMA)
 
     def __enter__(self) -> Self:
         return self
@@ -174,8 +126,9 @@ class GrantStore:
         """
         with self._transaction() as database:
             self._rule(database, digest, Ruling.CONFIRMED, by, reason, limits)
-            self._note(digest, "confirmed", limits=limits, by=by, reason=reason)
-            return _known(database, digest)
+            held = _known(database, digest)
+            self._note(digest, "confirmed", limits=held.limits, by=by, reason=reason)
+            return held
 
     def tighten(self, digest: str, by: str, limits: Limits, reason: str = "") -> HeldGrant:
         """Narrow a grant on this host, whatever it is. Raises `GrantError` for what is over."""
@@ -193,7 +146,7 @@ class GrantStore:
         with self._transaction() as database:
             if _open(database, digest).ruling is Ruling.CONFIRMED:
                 raise GrantError(
-                    f"Grant {digest[:12]} is confirmed. Revoke it: `fedcore-owner grants revoke {digest[:12]}`."
+                    f"Grant {short(digest)} is confirmed. Revoke it: `fedcore-owner grants revoke {short(digest)}`."
                 )
             self._rule(database, digest, Ruling.REFUSED, by, reason)
         self._note(digest, "refused", by=by, reason=reason)
@@ -292,14 +245,26 @@ class GrantStore:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
+        with self._lock, _as_grant_errors(self.path):
             self._database.execute("BEGIN IMMEDIATE")
             try:
                 yield self._database
+                self._database.execute("COMMIT")
             except BaseException:
-                self._database.execute("ROLLBACK")
+                if self._database.in_transaction:
+                    self._database.execute("ROLLBACK")
                 raise
-            self._database.execute("COMMIT")
+
+
+@contextmanager
+def _as_grant_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        raise GrantError(
+            f"The grants in {path} cannot be used ({error}), and without them nothing runs. Make room on the disk, or "
+            "restore the file and its mode."
+        ) from error
 
 
 def this_user() -> str:
@@ -319,7 +284,7 @@ def _known(database: sqlite3.Connection, digest: str) -> HeldGrant:
     held = _found(database, digest)
     if held is None:
         raise GrantError(
-            f"Grant {digest[:12]} is not known here. `fedcore-owner grants list` shows those that are."
+            f"Grant {short(digest)} is not known here. `fedcore-owner grants list` shows those that are."
         )
     return held
 
@@ -328,7 +293,7 @@ def _open(database: sqlite3.Connection, digest: str) -> HeldGrant:
     held = _known(database, digest)
     if held.is_over:
         raise GrantError(
-            f"Grant {digest[:12]} was {held.ruling} by {held.ruled_by}, and that is final. The scientist may ask anew."
+            f"Grant {short(digest)} was {held.ruling} by {held.ruled_by}, which is final. The scientist may ask anew."
         )
     return held
 
@@ -364,7 +329,3 @@ def _from_row(
         standing=None if standing is None else Standing(standing),
         standing_at=standing_at,
     )
-
-
-def _shown(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)

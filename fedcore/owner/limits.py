@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Self, TypeVar
+from datetime import UTC, datetime
+from typing import Final, Self, TypeVar
 
 from fedcore.owner.description import Local
 from fedcore.wire.access import AccessRequest, Grant
 from fedcore.wire.spec import MicroEpsilon, Protocol
 
 Word = TypeVar("Word", bound=str)
+MICRO: Final = 1_000_000
+_LATEST: Final = 253_402_300_799
+"""The last second that a calendar shows; the wire's seconds go beyond."""
 
 
 class Limits(Local):
@@ -59,10 +63,29 @@ class Limits(Local):
             download=self.download and other.download,
         )
 
+    def in_words(self) -> dict[str, str]:
+        """Each limit as a person reads it, by its name."""
+        moment = datetime.fromtimestamp(min(self.expires_at, _LATEST), UTC)
+        return {
+            "protocols": ", ".join(self.protocols) or "none",
+            "backends": ", ".join(self.backends) or "none",
+            "models": ", ".join(self.models) or "none",
+            "epsilon_micro": f"epsilon {shown_epsilon(self.epsilon_micro)}",
+            "releases": f"{self.releases} runs",
+            "minimum_owners": f"at least {self.minimum_owners} owners",
+            "expires_at": f"until {moment:%Y-%m-%d %H:%M} UTC",
+            "download": "with download" if self.download else "without download",
+        }
+
     def beyond(self, other: Limits) -> tuple[str, ...]:
         """The names of the limits that go further than those of `other`."""
         narrowed = self.within(other)
         return tuple(name for name in Limits.model_fields if getattr(self, name) != getattr(narrowed, name))
+
+
+def shown_epsilon(epsilon: MicroEpsilon) -> str:
+    """An epsilon in millionths as a person reads it."""
+    return "none" if epsilon == "none" else f"{epsilon / MICRO:g}"
 
 
 def _common(ours: tuple[Word, ...], theirs: tuple[Word, ...]) -> tuple[Word, ...]:

@@ -12,13 +12,12 @@ from typing import Final, Literal
 
 from fedcore.owner.ceilings import Ceilings
 from fedcore.owner.config import Dataset
-from fedcore.owner.limits import Limits
+from fedcore.owner.limits import MICRO, Limits, shown_epsilon
 from fedcore.wire.access import AccessRequest
 from fedcore.wire.encoding import LARGEST_INTEGER
 from fedcore.wire.requests import TOLERANCE_SECONDS
 from fedcore.wire.spec import MicroEpsilon
 
-MICRO: Final = 1_000_000
 DAY: Final = 86_400
 
 
@@ -95,7 +94,3 @@ def _beyond(reach: Reach, ceilings: Ceilings) -> Iterator[str]:
         yield f"epsilon: {shown_epsilon(limits.epsilon_micro)} (at once: at most {ceilings.epsilon})"
     if limits.download and not ceilings.download:
         yield "download: pseudonymised rows may be downloaded (at once: not)"
-
-
-def shown_epsilon(epsilon: MicroEpsilon) -> str:
-    return "none" if epsilon == "none" else f"{epsilon / MICRO:g}"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from fedcore.owner.config import Config, Dataset
 from fedcore.owner.facts import DatasetFacts, Refused, Ruling
-from fedcore.owner.grants import HeldGrant
+from fedcore.owner.held_grant import HeldGrant
 from fedcore.owner.reach import Reach, beyond_ceilings
 from fedcore.wire.access import Standing
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Final
 
+from fedcore.owner.ceilings import Ceilings
+
 UNKNOWN: Final = "?"
 """Stands where a person must fill something in; as no key has this form, the file is no policy until then."""
 
@@ -53,7 +55,13 @@ distribution = "fedcore"               # (SHA-256 of its files) narrow it
 # releases = 50                        # runs that one grant may cover
 # round_rows_to = 100                  # row counts that leave are rounded down to a multiple of this
 # download = false                     # true: pseudonymised rows may be handed out, and never called back
+# hours = ["08:00-18:00"]              # times of day (UTC) at which orders may start work; without it, any time
 # retention = 2027-12-31               # the last day on which the data may be used
+
+# What a grant may reach to take effect at once when it is approved at the coordinator. What goes beyond waits
+# until a person here confirms it (`fedcore-owner grants`). The settings above stay the limit of everything.
+# [datasets.access-2026.ceilings]
+{ceilings}
 
 [reference]
 serves = false                         # true: train baselines on plaintext that pinned owners send here
@@ -66,7 +74,16 @@ seconds = 3600                         # seconds that one task may take
 """
 
 
-def template(organisation: str, url: str, key: str, operator: str) -> str:
-    """The commented file. Raises nothing: what is wrong in it, `parse_config` says."""
+def template(
+    organisation: str,
+    url: str,
+    key: str,
+    operator: str,
+    ceilings: Ceilings = Ceilings(),  # noqa: B008 (frozen)
+) -> str:
+    """The commented file, with these ceilings. Raises nothing: what is wrong in it, `parse_config` says."""
     values = {"organisation": organisation, "url": url, "key": key, "operator": operator}
-    return _TEMPLATE.format(**{name: json.dumps(value) for name, value in values.items()})
+    lines = [f"# {name} = {json.dumps(value)}" for name, value in ceilings.model_dump(mode="json").items()]
+    return _TEMPLATE.format(
+        **{name: json.dumps(value) for name, value in values.items()}, ceilings="\n".join(lines)
+    )
