@@ -140,7 +140,7 @@ class Deciding(Governing):
 def grant_facts(held: HeldGrant, registry: Registry) -> GrantFacts:
     """What the policy decides on of a grant that this host holds."""
     steps = character_steps_asked(registry, held.request)
-    return GrantFacts(held.limits, held.ruling, held.received_at, steps)
+    return GrantFacts(held.signed.signer, held.limits, held.ruling, held.received_at, steps)
 
 
 def _plugin_facts(registry: Registry, spec: RunSpec) -> PluginFacts | Refused:

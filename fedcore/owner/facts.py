@@ -98,10 +98,12 @@ class Ruling(StrEnum):
 class GrantFacts:
     """What this host holds of a grant: the narrowest limits that it was ever told or that a person here has set.
 
-    `character_steps` names the steps of the requested pipelines whose tokens are pieces of words, where a backend
-    that was asked for merely renames tokens. `received_at` is when this host first saw the grant.
+    `scientist` is the key that signed the request when this host first saw it, at `received_at`. `character_steps`
+    names the steps of the requested pipelines whose tokens are pieces of words, where a backend that was asked for
+    merely renames tokens.
     """
 
+    scientist: str
     limits: Limits
     ruling: Ruling | None
     received_at: int

@@ -94,12 +94,13 @@ class GrantStore:
     def take(self, grant: Grant, request: AccessRequest) -> HeldGrant:
         """Take a grant in, or narrow what is known of it. `request` is its verified request.
 
+        What somebody else has signed with the same text changes nothing: the grant stays the first one's.
         Raises `JournalError`, and then a new grant is not taken in.
         """
         digest = grant.request.digest
         told = Limits.of_grant(grant).within(Limits.of_request(request))
         known = self.find(digest)
-        if known is not None and not known.told.beyond(told):
+        if known is not None and (known.signed != grant.request or not known.told.beyond(told)):
             return known
         with self._transaction() as database:
             before = _found(database, digest)

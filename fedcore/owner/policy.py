@@ -86,6 +86,7 @@ RULES = Rules(
         grants.hours_allow_work,
         grants.request_is_the_one_the_run_names,
         grants.request_is_signed_by_the_scientist,
+        grants.grant_is_held_for_the_scientist,
         grants.request_is_for_this_dataset,
         grants.grant_is_not_refused_here,
         grants.grant_is_not_revoked_here,

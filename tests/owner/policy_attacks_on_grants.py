@@ -9,7 +9,7 @@ from fedcore.wire.codes import RefusalCode
 from fedcore.wire.spec import Privacy, Protocol
 
 from .attack import Attack
-from .policy_cases import NOW, POOLED, Case
+from .policy_cases import EVE, NOW, POOLED, SAM, Case
 
 DAY = 86_400
 
@@ -86,6 +86,18 @@ BEYOND_CEILINGS = [
 
 ON_GRANTS = [
     *BEYOND_CEILINGS,
+    Attack(
+        "Eve, a scientist here too, signs the text of Sam's request as her own",
+        "grant_is_held_for_the_scientist",
+        RefusalCode.NOT_GRANTED,
+        "Request access with a request of one's own",
+        POOLED.with_policy(
+            scientists=[
+                {"name": "sam", "key": SAM.public, "organisation": "university"},
+                {"name": "eve", "key": EVE.public, "organisation": "institute"},
+            ]
+        ).but(scientist=EVE, requester=EVE, held_for=SAM),
+    ),
     Attack(
         "an order comes at night, and the policy allows work by day",
         "hours_allow_work",

@@ -135,6 +135,7 @@ class Case:
     fitted: tuple[tuple[int, int], ...] = ()
     plugins: Refused | None = None
     dataset: DatasetFacts | Refused | None = CURRENT
+    held_for: SigningKey | None = None
     ruling: Ruling | None = Ruling.CONFIRMED
     received_at: int = NOW - 60
     releases_spent: int = 0
@@ -253,7 +254,13 @@ class Case:
         """What the host holds of the grant: as the order says, but for what `held` changes."""
         limits = Limits.of_grant(grant).within(Limits.of_request(request))
         held = limits.model_copy(update=self.held)
-        return GrantFacts(held, self.ruling, self.received_at, self.character_steps)
+        return GrantFacts(
+            (self.held_for or self.scientist).public,
+            held,
+            self.ruling,
+            self.received_at,
+            self.character_steps,
+        )
 
 
 POOLED = Case()

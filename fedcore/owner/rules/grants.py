@@ -58,6 +58,16 @@ def request_is_signed_by_the_scientist(work: OwnerWork) -> Decision:
     )
 
 
+def grant_is_held_for_the_scientist(work: OwnerWork) -> Decision:
+    """The digest of a request does not cover who signed it: another scientist could sign the same text."""
+    return require(
+        work.held.scientist == work.facts.scientist,
+        RefusalCode.NOT_GRANTED,
+        f"This host holds grant {work.grant.request.digest} for {work.held.scientist}, and the run is signed by "
+        f"{work.facts.scientist}. Request access with a request of one's own.",
+    )
+
+
 def request_is_for_this_dataset(work: OwnerWork) -> Decision:
     return require(
         work.request.dataset == work.named,
