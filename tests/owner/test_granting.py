@@ -132,6 +132,19 @@ def test_an_order_that_comes_before_the_notice_brings_the_grant_itself(
     assert agent.grants.held(digest_of(plan, north)).signed == grant_of(plan, north).request
 
 
+def test_orders_bring_no_grant_of_another_host_or_of_a_stranger(
+    cast: Cast, agent: Agent, north: Owner, plan: Plan
+) -> None:
+    with_ceilings(north)
+    stranger = Grant.of(grant_of(plan, north).request.open(AccessRequest).signed_by(SigningKey.generate()))
+    for grant in (stranger, grant_of(plan, cast.owners[1])):
+        order = plan.order(Phase.CHECK, north, grant=grant)
+        assert code_of(plan, agent, order) is RefusalCode.NOT_GRANTED
+        cast.coordinator.reports.clear()
+        assert agent.grants.all() == []
+        plan = cast.spec(Protocol.LOCAL)
+
+
 def test_the_coordinator_cannot_widen_a_grant_that_it_has_narrowed(
     cast: Cast, agent: Agent, north: Owner, plan: Plan
 ) -> None:
@@ -500,6 +513,7 @@ def test_what_left_before_a_revocation_does_not_leave_again(
     command.revoke(digest_of(plan, north), "olga")
     agents[0].handle(order)
     assert len(cast.coordinator.every_report) == before + 1
+    assert not agents[0]._ask_again.is_set(), "it is not tried for ever"
     for some in agents:
         some.close()
 
