@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from fedcore.owner.checkup import what_it_shows
 from fedcore.owner.deciding import Governed
+from fedcore.owner.facts import DatasetFacts
 from fedcore.owner.held_grant import HeldGrant
 from fedcore.owner.installed import character_steps_asked
 from fedcore.owner.limits import Limits
@@ -49,7 +50,7 @@ class Paragraph:
 def stand_under(governed: Governed, held: HeldGrant) -> Stand:
     """How a grant stands under the policy in force."""
     steps = character_steps_asked(governed.registry, held.request)
-    return stand_of(held, governed.policy, steps, governed.datasets.facts(held.request.dataset.name))
+    return stand_of(held, governed.policy, steps)
 
 
 def standing_in_words(held: HeldGrant, stand: Stand, now: float) -> str:
@@ -93,8 +94,11 @@ def _who(governed: Governed, held: HeldGrant) -> Iterator[str]:
     yield f"{scientist_of(governed, held)}, who signs as of {held.request.organisation}"
     yield f"key {held.signed.signer}"
     yield f"for {held.request.purpose}" + (f": {held.request.reason}" if held.request.reason else "")
-    dataset = held.request.dataset
-    yield f"dataset {dataset.name}, version {dataset.version[:12]}"
+    asked = held.request.dataset
+    now = governed.datasets.facts(asked.name)
+    other = isinstance(now, DatasetFacts) and now.version != asked.version
+    changed = ", which is not its version now: nothing runs, the scientist must ask anew" if other else ""
+    yield f"dataset {asked.name}, version {asked.version[:12]}{changed}"
 
 
 def _limits(governed: Governed, held: HeldGrant) -> Iterator[str]:

@@ -174,8 +174,7 @@ class Granting:
 
     def _stand(self, held: HeldGrant, governed: Governed) -> Stand:
         steps = character_steps_asked(governed.registry, held.request)
-        dataset = governed.datasets.facts(held.request.dataset.name)
-        return stand_of(held, governed.policy, steps, dataset)
+        return stand_of(held, governed.policy, steps)
 
     def _send(self, held: HeldGrant, stand: Stand) -> None:
         told = GrantStanding(request=held.digest, standing=stand.standing, decided_at=held.standing_at)

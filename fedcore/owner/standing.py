@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from fedcore.owner.config import Config, Dataset
-from fedcore.owner.facts import DatasetFacts, Refused, Ruling
+from fedcore.owner.facts import Ruling
 from fedcore.owner.held_grant import HeldGrant
 from fedcore.owner.reach import Reach, beyond_ceilings
 from fedcore.wire.access import Standing
@@ -28,9 +28,8 @@ def stand_of(
     held: HeldGrant,
     policy: Config,
     character_steps: Sequence[str],
-    dataset: DatasetFacts | Refused | None = None,
 ) -> Stand:
-    """How a grant stands under this policy. `dataset` is what lies on the disk, where it was looked at."""
+    """How a grant stands under this policy. `character_steps` are those of its request, as in the policy's facts."""
     if held.ruling is not None and held.ruling.is_final:
         said = f"{held.ruling} by {held.ruled_by}" + (f": {held.reason}" if held.reason else "")
         return Stand(Standing(held.ruling.value), (said,))
@@ -38,7 +37,7 @@ def stand_of(
     if offer is None:
         return Stand(Standing.REFUSED, (f"owner.toml offers no dataset {held.request.dataset.name!r}",))
     reach = Reach.of(held.request, held.limits, offer, character_steps, held.received_at)
-    against = tuple(_against(held, reach, offer, dataset))
+    against = tuple(_against(held, reach, offer))
     if against:
         return Stand(Standing.REFUSED, against)
     if policy.scientist(held.signed.signer) is None:
@@ -56,9 +55,7 @@ def stand_of(
     return Stand(Standing.IN_FORCE)
 
 
-def _against(
-    held: HeldGrant, reach: Reach, offer: Dataset, dataset: DatasetFacts | Refused | None
-) -> Iterator[str]:
+def _against(held: HeldGrant, reach: Reach, offer: Dataset) -> Iterator[str]:
     """Why nothing could ever run under the grant, as the dataset's own settings are now."""
     where = f"[datasets.{held.request.dataset.name}]"
     if reach.purpose not in offer.purposes:
@@ -72,5 +69,3 @@ def _against(
             yield f"none of {', '.join(granted) or 'nothing'} is in {setting} of {where}"
     if held.limits.download and not offer.download:
         yield f"rows may be downloaded under it, and {where} has no download"
-    if isinstance(dataset, DatasetFacts) and dataset.version != held.request.dataset.version:
-        yield f"{where} has another version now than was asked for"

@@ -98,9 +98,7 @@ def test_init_takes_ceilings_as_options(home: Home, call: Call) -> None:
         assert f"\n{line}\n" in text
 
 
-def test_init_asks_for_ceilings_at_a_terminal(
-    home: Home, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_init_asks_for_ceilings_at_a_terminal(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fedcore.owner.cli._at_a_terminal", lambda: True)
     answers = ["research", "local", "plaintext", "linear", "", "10", "30", "none", "2", "no"]
     result = CliRunner().invoke(app, ["init", "--home", str(home.path)], input="\n".join([*answers, ""]))

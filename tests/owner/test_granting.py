@@ -281,18 +281,6 @@ def test_a_grant_that_the_datasets_own_settings_never_allow_is_refused_whatever_
     assert why in str(journalled(agent)[-1]["why"])
 
 
-def test_a_grant_for_another_version_of_the_data_is_refused(
-    cast: Cast, agent: Agent, north: Owner, plan: Plan
-) -> None:
-    with_ceilings(north)
-    with (north.home.path / "good.txt").open("a") as file:
-        file.write("/one/more/line\n")
-    cast.coordinator.notify(grant_of(plan, north), north.key)
-    hear(agent, cast)
-    assert cast.coordinator.standing_of(grant_of(plan, north)) is Standing.REFUSED
-    assert "another version" in str(journalled(agent)[-1]["why"])
-
-
 def test_a_grant_of_a_scientist_whom_the_policy_does_not_name_waits_for_the_owner_to_add_the_key(
     cast: Cast, agent: Agent, north: Owner, plan: Plan
 ) -> None:

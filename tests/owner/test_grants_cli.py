@@ -114,6 +114,13 @@ def test_show_tells_in_plain_words_what_would_run_and_what_it_shows(
         assert part in result.stdout, part
 
 
+def test_show_says_when_the_data_is_no_longer_what_was_asked_for(call: Call, home: Home, digest: str) -> None:
+    assert "not its version now" not in call("show", digest[:8]).stdout
+    with (home.path / "good.txt").open("a") as file:
+        file.write("/one/more/line\n")
+    assert "which is not its version now: nothing runs" in call("show", digest[:8]).stdout
+
+
 def test_show_does_not_frighten_where_no_row_leaves(call: Call, home: Home, cast: Cast) -> None:
     (grant,) = cast.spec(Protocol.LOCAL).grants.values()
     take(home, grant)
