@@ -16,6 +16,18 @@ from examples.demo.organisations import CLOUD_HOUSE, PURPOSE, UNIVERSITY, Cast, 
 from examples.demo.processes import Process, Processes, program
 
 DATASET: Final = "access-log"
+CEILINGS: Final[dict[str, object]] = {
+    "purposes": [PURPOSE],
+    "protocols": ["local", "reference", "pooled"],
+    "backends": ["plaintext", "keyed_tokens"],
+    "models": ["linear", "mlp"],
+    "character_steps": ["char_ngrams"],
+    "releases": 50,
+    "days": 31,
+    "epsilon": "none",
+    "download": True,
+}
+"""What Olga and Otto approve at the coordinator takes effect at once, as far as this goes."""
 _CARD: Final = re.compile(r"fedcore-host:[\w-]{43}:[\w-]{43}")
 
 
@@ -74,6 +86,7 @@ def owner_toml(
     else:
         lines += _section(f"[datasets.{DATASET}]", **_policy(host, offer))
         lines.append(f"retention = {(datetime.now(UTC) + timedelta(days=365)).date().isoformat()}")
+        lines += _section(f"[datasets.{DATASET}.ceilings]", **CEILINGS)
     lines += _section("[worker]", processes=1 if offer is None else 2)
     return "\n".join(lines) + "\n"
 

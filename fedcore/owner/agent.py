@@ -21,6 +21,8 @@ from fedcore.owner.answering import Answering
 from fedcore.owner.config_problems import ConfigError
 from fedcore.owner.coordinator_api import CoordinatorApi, CoordinatorAway, CoordinatorRefused
 from fedcore.owner.deciding import Deciding
+from fedcore.owner.granting import Granting
+from fedcore.owner.grants import GrantStore
 from fedcore.owner.home import Home
 from fedcore.owner.journal import EntryKind, Journal
 from fedcore.owner.orders import Life, OrderStore, StoredOrder
@@ -59,10 +61,12 @@ class Agent:
         self._stopping = stopping or threading.Event()
         self.store = OrderStore(home.state_path)
         self.journal = Journal(home.journal_path)
-        deciding = Deciding(home, self.store, clock)
+        self.grants = GrantStore(home.grants_path, self.journal, clock)
+        deciding = Deciding(home, self.store, self.grants, clock)
         self._answering = Answering(
-            home, api, bell, self.store, self.journal, deciding, self._stopping, clock
+            home, api, bell, self.store, self.grants, self.journal, deciding, self._stopping, clock
         )
+        self.granting = Granting(home, api, deciding, self.grants, self.journal, clock)
         self._announcing = Announcing(home, api, deciding, self.journal, clock)
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="order")
         self._in_hand: set[str] = set()
@@ -74,9 +78,10 @@ class Agent:
         """Go on with what a former agent left, announce the datasets, and carry out orders until `stop`."""
         delete_what_is_over(self._home, self.store, self._clock())
         self.resume()
-        # Both threads may hang in a request when the host stops; nothing that they do then is lost.
+        # These threads may hang in a request when the host stops; nothing that they do then is lost.
         for name, work in (
             ("announce", self._announce),
+            ("grants", self._grant),
             ("poll", self._poll),
             ("outbox", self._watch_outbox),
         ):
@@ -97,6 +102,9 @@ class Agent:
                 if stored is not None and not self._stopping.is_set():
                     self.take(stored.signed)
 
+    def _grant(self) -> None:
+        self.granting.run(self._stopping)
+
     def _poll(self) -> None:
         after, failures = 0, 0
         while not self._stopping.is_set():
@@ -113,15 +121,19 @@ class Agent:
             self._stopping.wait(min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(failures, 8)))
 
     def ask(self, after: int) -> int:
-        """Fetch and take the orders with a serial above `after`. The answer is where to ask on from."""
+        """Fetch and take the orders with a serial above `after`. The answer is where to ask on from.
+
+        The coordinator's answer also says whether grants are new; these are fetched beside it.
+        """
         try:
-            found = self._api.orders(after, POLL_WAIT)
+            found = self._api.orders(after, POLL_WAIT, self.granting.serial)
         except WireError as error:
             self._drop(None, error.code, error.detail)
             raise
         for problem in found.malformed:
             self._drop(None, problem.code, problem.detail)
-        for signed in found.orders:
+        self.granting.hear(found.grants)
+        for signed in found.messages:
             if not self._stopping.is_set():
                 self.take(signed)
         again = self._ask_again.is_set()
@@ -137,6 +149,7 @@ class Agent:
         self._stopping.set()
         self._pool.shutdown(wait=True, cancel_futures=True)
         self.store.close()
+        self.grants.close()
         self.journal.close()
 
     def resume(self) -> None:

@@ -16,7 +16,8 @@ from fedcore.owner.coordinator_api import CoordinatorApi, CoordinatorRefused
 from fedcore.owner.datasets import DatasetProblem
 from fedcore.owner.deciding import Decided, Deciding
 from fedcore.owner.evidence import Evidence
-from fedcore.owner.facts import Refused, Role
+from fedcore.owner.facts import GrantFacts, Refused, Role
+from fedcore.owner.grants import GrantStore
 from fedcore.owner.home import Home
 from fedcore.owner.isolation import WorkFailed, refusal_of
 from fedcore.owner.journal import EntryKind, Journal, JournalError
@@ -25,7 +26,7 @@ from fedcore.owner.outbox import refusal_to_release
 from fedcore.owner.phase_work import Carry, HostStopping, Means, Outcome, PhaseWork
 from fedcore.owner.receipts import receipt_of
 from fedcore.owner.release import RELEASING, is_reviewed, may_leave
-from fedcore.owner.rules.case import covered_runs
+from fedcore.owner.rules.case import covered_runs, granted_limits
 from fedcore.owner.run_folder import RunFolder
 from fedcore.owner.shards import Bell
 from fedcore.owner.spool import OrderSpool, digest_of
@@ -53,6 +54,10 @@ _OVER: Final = frozenset({400, 403, 404, 409, 410, 422})
 """Answers of the coordinator after which sending the same bytes again is of no use."""
 
 
+class GrantRevoked(Exception):
+    """The grant of an answer was revoked before all of it was sent."""
+
+
 class Answering:
     """Answers the orders of one home. The caller lets only one order of a run in at a time."""
 
@@ -62,13 +67,14 @@ class Answering:
         api: CoordinatorApi,
         bell: Bell,
         store: OrderStore,
+        grants: GrantStore,
         journal: Journal,
         deciding: Deciding,
         stopping: threading.Event,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._home, self._api, self._bell = home, api, bell
-        self._store, self._journal, self._deciding = store, journal, deciding
+        self._store, self._grants, self._journal, self._deciding = store, grants, journal, deciding
         self._stopping, self._clock = stopping, clock
 
     def answer(self, order: Order, signed: Signed) -> StoredOrder:
@@ -112,13 +118,23 @@ class Answering:
     def send(self, stored: StoredOrder) -> None:
         """Send a stored answer: its artefacts, then the report. Nothing else is ever sent for this order.
 
-        Raises `CoordinatorAway` and `JournalError`, and `ValueError` for an answer that is not there or is held.
+        An answer whose grant was revoked before it was sent is withdrawn, and a refusal sent in its place. Raises
+        `CoordinatorAway` and `JournalError`, and `ValueError` for an answer that is not there or is held.
         """
-        report = report_of(stored)
+        try:
+            self._send(stored)
+        except GrantRevoked:
+            if stored.life is Life.RELEASED:
+                return  # It has left before, and does not leave again.
+            self._send(self._withdrawn(stored))
+
+    def _send(self, stored: StoredOrder) -> None:
+        report, go_on = report_of(stored), self._go_on(stored)
         if stored.life is Life.HELD:
             raise ValueError(f"The answer to order {stored.id} is held until a person releases it.")
         if stored.report is None or report is None:
             raise ValueError(f"Order {stored.id} has no answer yet.")
+        go_on()
         if stored.life is Life.STORED:
             self._journal.append(
                 EntryKind.RELEASE,
@@ -133,13 +149,32 @@ class Answering:
                 },
             )
         try:
-            self._upload(stored, report.artefacts)
-            self._api.report(stored.report)
+            self._upload(stored, report.artefacts, go_on)
+            self._api.report(stored.report, go_on)
         except CoordinatorRefused as error:
             if error.status not in _OVER:
                 raise
             logger.warning("The answer to order %s was not taken: %s", stored.id, error)
         self._store.release(stored.id)
+
+    def _go_on(self, stored: StoredOrder) -> Callable[[], None]:
+        """Raises `GrantRevoked` as soon as the answer may no longer leave. Refusals and the end of a run always may."""
+        order = stored.signed.open(Order)
+        needs_grant = stored.status is Status.DONE and order.phase is not Phase.CLOSE
+
+        def go_on() -> None:
+            if needs_grant and order.grant is not None and self._grants.is_over(order.grant.request.digest):
+                raise GrantRevoked
+
+        return go_on
+
+    def _withdrawn(self, stored: StoredOrder) -> StoredOrder:
+        order = stored.signed.open(Order)
+        refused = Refused(RefusalCode.GRANT_REVOKED, "The grant was revoked before the answer was sent.")
+        self._journal.append(EntryKind.DECISION, {**_named(order), "allowed": False, **_reason(refused)})
+        report = self._report(order, status=Status.REFUSED, code=refused.code)
+        OrderSpool(self._home.spool_directory(order.id)).delete()
+        return self._store.withdraw(order.id, report.signed_by(self._home.signing_key))
 
     def _reserved_outcome(self, order: Order, decided: Decided) -> Outcome | Refused:
         if self._store.reserve(order.id, _counting(order, decided), int(self._clock())):
@@ -181,6 +216,7 @@ class Answering:
             governed.registry,
             governed.datasets,
             self._store,
+            self._grants,
             self._api,
             self._bell,
             self._stopping,
@@ -212,16 +248,7 @@ class Answering:
         return self._store_report(order, status=status, code=code)
 
     def _store_report(self, order: Order, status: Status, held: bool = False, **content: Any) -> StoredOrder:
-        report = Report(
-            order=order.id,
-            run=order.run,
-            phase=order.phase,
-            step=order.step,
-            round=order.round,
-            status=status,
-            finished_at=int(self._clock()),
-            **content,
-        )
+        report = self._report(order, status=status, **content)
         if held:
             self._journal.append(EntryKind.EVENT, {**_named(order), "held": "until a person releases it"})
         stored = self._store.store(order.id, report.signed_by(self._home.signing_key), status, held)
@@ -233,7 +260,13 @@ class Answering:
             spool.forget_tasks()
         return stored
 
-    def _upload(self, stored: StoredOrder, artefacts: tuple[ArtefactRef, ...]) -> None:
+    def _report(self, order: Order, **content: Any) -> Report:
+        named = {name: getattr(order, name) for name in ("run", "phase", "step", "round")}
+        return Report(order=order.id, finished_at=int(self._clock()), **named, **content)
+
+    def _upload(
+        self, stored: StoredOrder, artefacts: tuple[ArtefactRef, ...], go_on: Callable[[], None]
+    ) -> None:
         spool = OrderSpool(self._home.spool_directory(stored.id))
         for ref in artefacts:
             path = spool.artefacts / ref.digest
@@ -242,7 +275,7 @@ class Answering:
                     "Artefact %s of order %s is no longer here: the run is over.", ref.digest, stored.id
                 )
                 return
-            self._api.upload(stored.id, ref, path)
+            self._api.upload(stored.id, ref, path, go_on)
             self._store.note_upload(stored.id, ref.digest)
 
 
@@ -255,10 +288,12 @@ def _counting(order: Order, decided: Decided) -> Counting | None:
     facts, named = decided.facts, decided.facts.spec.dataset_of(decided.facts.host)
     if facts.role is not Role.OWNER or order.phase not in RELEASING:
         return None
-    if order.grant is None or facts.request is None or named is None:
+    held = facts.held
+    if order.grant is None or facts.request is None or not isinstance(held, GrantFacts) or named is None:
         return None
     offer = decided.governed.policy.datasets[named.name]
-    return Counting(order.grant.request.digest, covered_runs(facts.request, order.grant, offer))
+    limits = granted_limits(facts.request, order.grant, held)
+    return Counting(order.grant.request.digest, covered_runs(limits, offer))
 
 
 def _named(order: Order) -> dict[str, JsonValue]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from fedcore.owner.ceilings import Ceilings
 from fedcore.owner.config import Config, Dataset
 from fedcore.owner.config_problems import Problem
 from fedcore.owner.datasets import DatasetProblem, Datasets
@@ -12,7 +13,7 @@ from fedcore.owner.home import Home
 from fedcore.owner.installed import allowed_registry
 from fedcore.owner.journal import Journal, JournalError
 from fedcore.owner.mocks import MockProblem
-from fedcore.plugin_api.backends import LEAK_TEXTS, Leak
+from fedcore.plugin_api.backends import LEAK_TEXTS, EncryptionBackend, Leak
 from fedcore.plugin_api.registry import (
     BUILT_IN,
     PluginError,
@@ -37,6 +38,13 @@ def remarks(registry: Registry, policy: Config) -> list[str]:
     return [*_plugin_remarks(policy), *offers]
 
 
+def what_it_shows(backend: type[EncryptionBackend[Any]]) -> str:
+    """What a backend shows of the rows that it protects, by its own declaration."""
+    shown = "; ".join(LEAK_TEXTS[leak] for leak in sorted(backend.leakage))
+    word = "pseudonymises (it encrypts nothing) and shows" if backend.renames_only else "shows"
+    return f"{word}: {shown}"
+
+
 def _problems(home: Home, policy: Config) -> Iterator[Problem]:
     try:
         registry = allowed_registry(policy, home.path)
@@ -53,6 +61,7 @@ def _problems(home: Home, policy: Config) -> Iterator[Problem]:
     datasets = Datasets(home, policy, registry)
     for name, offer in policy.datasets.items():
         yield from _missing_plugins(registry, name, offer)
+        yield from _vain_ceilings(name, offer)
         try:
             datasets.look(name)
         except DatasetProblem as problem:
@@ -100,6 +109,29 @@ def _catalogue_problems(datasets: Datasets, name: str) -> Iterator[Problem]:
         yield Problem(f"{place} mock", str(problem).rstrip("."), "Until then there is no mock sample")
 
 
+def _vain_ceilings(name: str, offer: Dataset) -> Iterator[Problem]:
+    """Ceilings that go beyond the dataset's own settings: whoever wrote them expects more than can happen."""
+    ceilings = offer.ceilings
+    for setting in ("purposes", "protocols", "backends", "models", "character_steps"):
+        vain = [value for value in getattr(ceilings, setting) if value not in getattr(offer, setting)]
+        if vain:
+            yield _vain(name, setting, ", ".join(vain))
+    if ceilings.releases > offer.releases:
+        yield _vain(name, "releases", str(ceilings.releases))
+    if ceilings.download and not offer.download:
+        yield _vain(name, "download", "true")
+    if offer.epsilon != "none" and (ceilings.epsilon == "none" or ceilings.epsilon > offer.epsilon):
+        yield _vain(name, "epsilon", str(ceilings.epsilon))
+
+
+def _vain(name: str, setting: str, value: str) -> Problem:
+    return Problem(
+        f"[datasets.{name}.ceilings] {setting}",
+        f"{value} goes beyond [datasets.{name}] {setting}, which is the absolute limit",
+        "Lower the ceiling, or allow it for the dataset itself",
+    )
+
+
 def _journal_problems(home: Home) -> Iterator[Problem]:
     if not home.journal_path.exists():
         return
@@ -134,12 +166,10 @@ def _remarks(registry: Registry, offer: Dataset) -> Iterator[str]:
     known = set(registry.names("encryption"))
     for name in sorted(set(offer.backends) & known):
         backend: Any = registry.get("encryption", name)
-        shown = "; ".join(LEAK_TEXTS[leak] for leak in sorted(backend.leakage))
-        word = "pseudonymises (it encrypts nothing) and shows" if backend.renames_only else "shows"
         where = " It is used within this host, or towards the reference host, only." * (
             Leak.PLAINTEXT in backend.leakage
         )
-        yield f"allows backend {name}, which {word}: {shown}.{where}"
+        yield f"allows backend {name}, which {what_it_shows(backend)}.{where}"
     if offer.character_steps:
         steps = ", ".join(offer.character_steps)
         yield (
@@ -148,3 +178,7 @@ def _remarks(registry: Registry, offer: Dataset) -> Iterator[str]:
         )
     if offer.download:
         yield "lets pseudonymised rows be downloaded: what was handed over cannot be called back."
+    if offer.ceilings == Ceilings():
+        yield "has no ceilings: every grant waits for a person on this host (`fedcore-owner grants confirm`)."
+    else:
+        yield "lets grants within its ceilings take effect as soon as they are approved at the coordinator."

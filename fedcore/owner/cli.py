@@ -11,10 +11,14 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from fedcore.owner.asking import EXPLANATION, ceilings_asked, ceilings_given
+from fedcore.owner.ceilings import Ceilings
 from fedcore.owner.checkup import check_host, remarks
 from fedcore.owner.config import Config
+from fedcore.owner.config_problems import ConfigError
 from fedcore.owner.console import HomeOption, errors, out, told_plainly
 from fedcore.owner.explain import explain
+from fedcore.owner.grants_cli import app as grants_app
 from fedcore.owner.home import DEFAULT_HOME, Home
 from fedcore.owner.installed import allowed_registry
 from fedcore.owner.journal_cli import app as journal_app
@@ -27,6 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(grants_app, name="grants")
 app.add_typer(outbox_app, name="outbox")
 app.add_typer(journal_app, name="journal")
 
@@ -38,14 +43,25 @@ def init(
     coordinator: Annotated[str, typer.Option(help="The coordinator's address.")] = UNKNOWN,
     coordinator_key: Annotated[str, typer.Option(help="The coordinator's public signing key.")] = UNKNOWN,
     operator: Annotated[str, typer.Option(help="Who operates the coordinator.")] = UNKNOWN,
+    ceiling: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A ceiling, NAME=VALUE, once for each: purposes=research, protocols=local,pooled, releases=10 …"
+        ),
+    ] = None,
 ) -> None:
-    """Make the directory, the keys and a commented owner.toml, and print the host's card."""
+    """Make the directory, the keys and a commented owner.toml, and print the host's card.
+
+    At a terminal it asks for the ceilings within which grants take effect at once; without an answer, none does.
+    """
     place = Home(home)
     with told_plainly():
+        is_new = not place.config_path.exists()
+        ceilings = _ceilings(ceiling or [], ask=is_new and _at_a_terminal())
         place.create()
         _print_card(place)
         place.split_key  # noqa: B018  (made on first use)
-        text = template(organisation, coordinator, coordinator_key, operator)
+        text = template(organisation, coordinator, coordinator_key, operator, ceilings)
         try:
             with place.config_path.open("x", encoding="utf-8") as file:
                 file.write(text)
@@ -116,6 +132,26 @@ def main() -> None:
     """The command `fedcore-owner`. Files that it makes are for this user alone."""
     os.umask(0o077)
     app()
+
+
+def _ceilings(options: list[str], ask: bool) -> Ceilings:
+    """What was given as options, or is asked for now. Mistakes are told before anything is made."""
+    try:
+        if options or not ask:
+            return ceilings_given(options)
+        out.print(EXPLANATION, markup=False)
+        return ceilings_asked(_asked)
+    except ConfigError as error:
+        raise typer.BadParameter(" ".join(map(str, error.problems)), param_hint="--ceiling") from None
+
+
+def _asked(question: str, default: str) -> str:
+    answer: str = typer.prompt(question, default=default, show_default=bool(default))
+    return answer
+
+
+def _at_a_terminal() -> bool:
+    return sys.stdin.isatty()
 
 
 def _print_card(place: Home) -> None:

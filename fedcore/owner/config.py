@@ -23,9 +23,10 @@ from pydantic import (
     field_validator,
 )
 
+from fedcore.owner.ceilings import Ceilings
 from fedcore.owner.config_catalogue import CatalogueEntry
 from fedcore.owner.config_problems import ConfigError, Problem, problems_of
-from fedcore.owner.config_section import DataFile, Section
+from fedcore.owner.sections import DataFile, Flag, Hours, Section, whole
 from fedcore.wire.encoding import Digest, Label, Name, Prose
 from fedcore.wire.keys import HostCard, decode_key
 from fedcore.wire.spec import Protocol
@@ -65,15 +66,10 @@ def _check_organisation(text: str) -> str:
     return text
 
 
-Flag = Annotated[bool, Field(strict=True)]
 Organisation = Annotated[Label, AfterValidator(_check_organisation)]
 Key = Annotated[str, AfterValidator(_check_key)]
 Card = Annotated[str, AfterValidator(_check_card)]
 Url = Annotated[str, AfterValidator(_check_url)]
-
-
-def _whole(minimum: int, maximum: int) -> Any:
-    return Field(strict=True, ge=minimum, le=maximum)
 
 
 class Coordinator(Section):
@@ -158,19 +154,19 @@ class Dataset(Section):
         default="none",
         description="the most privacy a run may cost; with a number, runs without one are refused",
     )
-    minimum_owners: Annotated[int, _whole(1, 64)] = Field(
+    minimum_owners: Annotated[int, whole(1, 64)] = Field(
         default=2, description="how many organisations must bring data to a run, this one included"
     )
-    minimum_rows: Annotated[int, _whole(1, 10**12)] = Field(
+    minimum_rows: Annotated[int, whole(1, 10**12)] = Field(
         default=100, description="how many rows must stand behind everything that leaves"
     )
-    releases: Annotated[int, _whole(1, 1_000_000)] = Field(
+    releases: Annotated[int, whole(1, 1_000_000)] = Field(
         description="how many runs one grant may cover at most"
     )
-    round_rows_to: Annotated[int, _whole(1, 10**9)] = Field(
+    round_rows_to: Annotated[int, whole(1, 10**9)] = Field(
         default=100, description="row counts that leave are rounded down to a multiple of this"
     )
-    minimum_class_rows: Annotated[int, _whole(1, 10**9)] = Field(
+    minimum_class_rows: Annotated[int, whole(1, 10**9)] = Field(
         default=5,
         description="how many held-out rows a class that occurs must have for counts by class to leave",
     )
@@ -178,18 +174,25 @@ class Dataset(Section):
         default="automatic",
         description="`review`: whatever depends on rows waits on this host until a person releases it",
     )
-    release_mb: Annotated[int, _whole(1, 2**20)] = Field(
+    release_mb: Annotated[int, whole(1, 2**20)] = Field(
         default=4096, description="MiB that the answer to one order may have at most"
     )
     download: Flag = Field(
         default=False,
         description="whether the pseudonymised rows may be handed to scientists; that cannot be called back",
     )
+    hours: tuple[Hours, ...] = Field(
+        default=(),
+        description="times of day (UTC) at which orders may start work, such as 08:00-18:00; with none, at any time",
+    )
     retention: date = Field(
         description="the last day (UTC) on which the data may be used, such as 2027-12-31"
     )
     catalogue: CatalogueEntry = Field(
         default=CatalogueEntry(), description="what the catalogue says of it besides, and the mock sample"
+    )
+    ceilings: Ceilings = Field(
+        default=Ceilings(), description="what a grant may reach to take effect at once"
     )
 
 
@@ -204,14 +207,14 @@ class ReferenceService(Section):
 class Worker(Section):
     """How the workers of this host compute."""
 
-    processes: Annotated[int, _whole(1, 256)] = Field(default=2, description="how many worker processes run")
-    shard_bytes: Annotated[int, _whole(4096, 2**31)] = Field(
+    processes: Annotated[int, whole(1, 256)] = Field(default=2, description="how many worker processes run")
+    shard_bytes: Annotated[int, whole(4096, 2**31)] = Field(
         default=4 * 1024 * 1024, description="bytes of a file that one task reads"
     )
-    memory_mb: Annotated[int, _whole(256, 2**24)] = Field(
+    memory_mb: Annotated[int, whole(256, 2**24)] = Field(
         default=4096, description="MiB of memory that a task may use"
     )
-    seconds: Annotated[int, _whole(1, 7 * 86_400)] = Field(
+    seconds: Annotated[int, whole(1, 7 * 86_400)] = Field(
         default=3600, description="seconds that a task may take"
     )
     unconfined_plugins: Flag = Field(

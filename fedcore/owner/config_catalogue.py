@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from fedcore.owner.config_section import DataFile, Section
+from fedcore.owner.sections import DataFile, Section
 from fedcore.wire.catalogue import Sensitivity
 from fedcore.wire.encoding import Name, Prose
 from fedcore.wire.reports import Remark

@@ -49,6 +49,8 @@ def problems_of(error: ValidationError, model: type[BaseModel]) -> list[Problem]
 def place_of(location: Sequence[int | str]) -> str:
     """How a person finds a setting: `[coordinator] key`, `[[peers]] 2: card`, `[datasets.logs] files 1: path`."""
     match list(location):
+        case ["datasets", str(name), "ceilings", *rest]:
+            return f"[datasets.{name}.ceilings] {_words(rest)}".strip()
         case ["datasets", str(name), *rest]:
             return f"[datasets.{name}] {_words(rest)}".strip()
         case [("scientists" | "peers" | "plugins") as table, int(number), *rest]:

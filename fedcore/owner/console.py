@@ -13,6 +13,7 @@ from rich.console import Console
 
 from fedcore.broker import BrokerError
 from fedcore.owner.config_problems import ConfigError
+from fedcore.owner.held_grant import GrantError
 from fedcore.owner.home import HomeError
 from fedcore.owner.journal import JournalError
 from fedcore.plugin_api.registry import PluginError
@@ -42,7 +43,7 @@ def told_plainly() -> Iterator[None]:
             f"{len(error.problems)} mistake(s) in owner.toml: nothing runs until they are corrected."
         )
         raise typer.Exit(1) from None
-    except (HomeError, KeyFileError, JournalError, PluginError, BrokerError) as error:
+    except (HomeError, KeyFileError, JournalError, GrantError, PluginError, BrokerError) as error:
         errors.print(str(error), markup=False)
         raise typer.Exit(1) from None
     except WireError as error:

@@ -1,4 +1,4 @@
-"""The agent's side of HTTPS to the coordinator: pull orders, bring artefacts, post reports.
+"""The agent's side of HTTPS to the coordinator: pull orders and grants, bring artefacts, post what is answered.
 
 The host opens every connection and signs every request. What comes back is untrusted: sizes are capped while
 reading, artefacts are checked against their digest before they exist under it, redirects are not followed.
@@ -13,7 +13,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +25,7 @@ import httpx
 from pydantic import Field, JsonValue
 
 from fedcore.owner.spool import digest_of, make_directory, replacing
+from fedcore.wire.access import GrantStanding
 from fedcore.wire.catalogue import MockRef
 from fedcore.wire.codes import RefusalCode
 from fedcore.wire.encoding import MAXIMUM_MESSAGE_BYTES, Digest, Message, Seconds, WireError
@@ -60,9 +61,15 @@ class CoordinatorRefused(Exception):
         self.status = status
 
 
-class _Answer(Message):
+class _Orders(Message):
     cursor: Seconds
     orders: Annotated[tuple[dict[str, JsonValue], ...], Field(max_length=1000)]
+    grants: Seconds = 0
+
+
+class _Notices(Message):
+    cursor: Seconds
+    notices: Annotated[tuple[dict[str, JsonValue], ...], Field(max_length=1000)]
 
 
 class _Wanted(Message):
@@ -71,14 +78,16 @@ class _Wanted(Message):
 
 @dataclass(frozen=True)
 class Delivered:
-    """Signed orders that wait for this host, and where to ask on from.
+    """Signed messages that wait for this host, and where to ask on from.
 
     `malformed` says what is wrong with those that have not even an envelope's form; they do not stop the others.
+    `grants` rises whenever a grant on this host's data is new or has changed.
     """
 
     cursor: int
-    orders: tuple[Signed, ...]
+    messages: tuple[Signed, ...]
     malformed: tuple[WireError, ...] = ()
+    grants: int = 0
 
 
 class CoordinatorApi:
@@ -111,26 +120,36 @@ class CoordinatorApi:
     def close(self) -> None:
         self._client.close()
 
-    def orders(self, after: int, wait: int) -> Delivered:
+    def orders(self, after: int, wait: int, grants: int = 0) -> Delivered:
         """Unanswered orders with a serial above `after`; the coordinator waits up to `wait` seconds for one.
 
-        Raises `CoordinatorAway`, `CoordinatorRefused`, and `WireError` for an answer that is no list of orders.
+        It also answers as soon as the serial of this host's grants is above `grants`. Raises `CoordinatorAway`,
+        `CoordinatorRefused`, and `WireError` for an answer that is no list of orders.
         """
-        path = f"/api/host/orders?after={after}&wait={wait}"
+        path = f"/api/host/orders?after={after}&wait={wait}&grants={grants}"
         with self._send("GET", path, timeout=httpx.Timeout(wait + 15.0, connect=10.0)) as response:
             self._expect(response, path, HTTPStatus.OK)
-            answer = _Answer.parse(_read(response, LONGEST_ORDERS), LONGEST_ORDERS)
-        orders, malformed = [], []
-        for content in answer.orders:
-            try:
-                orders.append(Signed.from_bytes(json.dumps(content).encode()))
-            except WireError as error:
-                malformed.append(error)
-        return Delivered(answer.cursor, tuple(orders), tuple(malformed))
+            answer = _Orders.parse(_read(response, LONGEST_ORDERS), LONGEST_ORDERS)
+        return Delivered(answer.cursor, *_envelopes(answer.orders), answer.grants)
 
-    def report(self, report: Signed) -> None:
-        """Post an answer, until the coordinator has it."""
-        self._post("/api/host/reports", report)
+    def notices(self, after: int) -> Delivered:
+        """What is new of this host's grants since the serial `after`, some at a time: until none is left.
+
+        Raises `CoordinatorAway`, `CoordinatorRefused`, and `WireError`.
+        """
+        path = f"/api/host/grants?after={after}"
+        with self._send("GET", path) as response:
+            self._expect(response, path, HTTPStatus.OK)
+            answer = _Notices.parse(_read(response, LONGEST_ORDERS), LONGEST_ORDERS)
+        return Delivered(answer.cursor, *_envelopes(answer.notices))
+
+    def stand(self, standing: GrantStanding) -> None:
+        """Tell the coordinator how a grant stands here. Raises `CoordinatorAway` and `CoordinatorRefused`."""
+        self._post_once("/api/host/standings", standing.signed_by(self._key))
+
+    def report(self, report: Signed, go_on: Callable[[], None] | None = None) -> None:
+        """Post an answer, until the coordinator has it. `go_on` is called before each try, and raises to give up."""
+        self._post("/api/host/reports", report, go_on)
 
     def announce(self, announcement: Announcement) -> None:
         """Tell the coordinator which datasets this host offers now."""
@@ -153,18 +172,21 @@ class CoordinatorApi:
 
         self._patiently(send)
 
-    def upload(self, order: str, ref: ArtefactRef, path: Path) -> int:
+    def upload(
+        self, order: str, ref: ArtefactRef, path: Path, go_on: Callable[[], None] | None = None
+    ) -> int:
         """Bring the bytes of `ref`, which lie in `path`, going on where the coordinator has them already.
 
-        Returns the number of bytes sent. Raises `CoordinatorRefused` where they are not taken.
+        `go_on` is called before each chunk and each try, and raises to give up. Returns the number of bytes sent.
+        Raises `CoordinatorRefused` where they are not taken.
         """
-        offset = self._patiently(lambda: self._offset(order, ref))
+        offset = self._patiently(lambda: self._offset(order, ref), go_on)
         sent = 0
         with path.open("rb") as file:
             while offset < ref.size:
                 file.seek(offset)
                 chunk = file.read(CHUNK_BYTES)
-                offset = self._patiently(partial(self._send_chunk, order, ref, offset, chunk))
+                offset = self._patiently(partial(self._send_chunk, order, ref, offset, chunk), go_on)
                 sent += len(chunk)
         return sent
 
@@ -237,14 +259,13 @@ class CoordinatorApi:
                 raise CoordinatorRefused(response.status_code, f"PATCH {path}")
             return there
 
-    def _post(self, path: str, signed: Signed) -> None:
+    def _post(self, path: str, signed: Signed, go_on: Callable[[], None] | None = None) -> None:
+        self._patiently(partial(self._post_once, path, signed), go_on)
+
+    def _post_once(self, path: str, signed: Signed) -> None:
         body = signed.encode().encode()
-
-        def send() -> None:
-            with self._send("POST", path, body, {"Content-Type": "application/json"}) as response:
-                self._expect(response, path, HTTPStatus.OK, HTTPStatus.CREATED, HTTPStatus.ACCEPTED)
-
-        self._patiently(send)
+        with self._send("POST", path, body, {"Content-Type": "application/json"}) as response:
+            self._expect(response, path, HTTPStatus.OK, HTTPStatus.CREATED, HTTPStatus.ACCEPTED)
 
     @contextmanager
     def _send(
@@ -282,10 +303,12 @@ class CoordinatorApi:
             raise CoordinatorAway(f"The coordinator answered {response.status_code} to {what}.")
         raise CoordinatorRefused(response.status_code, what)
 
-    def _patiently(self, send: Callable[[], Result]) -> Result:
-        """Call until the coordinator answers, or this host stops (`CoordinatorAway`)."""
+    def _patiently(self, send: Callable[[], Result], go_on: Callable[[], None] | None = None) -> Result:
+        """Call until the coordinator answers, or this host stops (`CoordinatorAway`), or `go_on` raises."""
         attempts = 0
         while True:
+            if go_on is not None:
+                go_on()
             try:
                 return send()
             except CoordinatorAway as error:
@@ -309,6 +332,19 @@ def _reaching(method: str, path: str) -> Iterator[None]:
         raise CoordinatorAway(
             f"The coordinator did not answer {method} {path}: {type(error).__name__}."
         ) from None
+
+
+def _envelopes(
+    items: Iterable[dict[str, JsonValue]],
+) -> tuple[tuple[Signed, ...], tuple[WireError, ...]]:
+    """The signed messages of an answer, and what is wrong with what has not even an envelope's form."""
+    found, malformed = [], []
+    for content in items:
+        try:
+            found.append(Signed.from_bytes(json.dumps(content).encode()))
+        except WireError as error:
+            malformed.append(error)
+    return tuple(found), tuple(malformed)
 
 
 def _read(response: httpx.Response, limit: int) -> bytes:

@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from fedcore.owner.config import Config, Dataset
-from fedcore.owner.config_section import DataFile
 from fedcore.owner.confined.calling import PluginStopped
 from fedcore.owner.dataset_cache import DatasetCache, FileIdentity
 from fedcore.owner.facts import DatasetFacts, Refused
 from fedcore.owner.home import Home
 from fedcore.owner.mocks import MockProblem, from_files, generated, ref_of
+from fedcore.owner.sections import DataFile
 from fedcore.plugin_api.plugins import InvalidOptions
 from fedcore.plugin_api.readers import DatasetReader, Shard, SourceFile, UnreadableDataset
 from fedcore.plugin_api.registry import Registry, UnknownPlugin

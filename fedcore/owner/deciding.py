@@ -15,9 +15,11 @@ from dataclasses import dataclass
 from fedcore.owner.config import Config
 from fedcore.owner.config_problems import ConfigError
 from fedcore.owner.datasets import Datasets
-from fedcore.owner.facts import Allowed, Decision, Facts, PluginFacts, Refused, Role
+from fedcore.owner.facts import Allowed, Decision, Facts, GrantFacts, PluginFacts, Refused, Role
+from fedcore.owner.grants import GrantStore
+from fedcore.owner.held_grant import HeldGrant
 from fedcore.owner.home import Home
-from fedcore.owner.installed import allowed_registry, plugin_facts
+from fedcore.owner.installed import allowed_registry, character_steps_asked, plugin_facts
 from fedcore.owner.orders import OrderStore
 from fedcore.owner.policy import decide
 from fedcore.plugin_api.registry import PluginError, Registry
@@ -48,13 +50,11 @@ class Decided:
     governed: Governed
 
 
-class Deciding:
-    """Decides on the orders of one host."""
+class Governing:
+    """Knows the policy of one home that is in force now."""
 
-    def __init__(self, home: Home, store: OrderStore, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, home: Home) -> None:
         self._home = home
-        self._store = store
-        self._clock = clock
         self._lock = threading.Lock()
         self._governed: Governed | None = None
 
@@ -66,6 +66,22 @@ class Deciding:
                 registry = allowed_registry(policy, self._home.path)
                 self._governed = Governed(policy, registry, Datasets(self._home, policy, registry))
             return self._governed
+
+
+class Deciding(Governing):
+    """Decides on the orders of one host."""
+
+    def __init__(
+        self,
+        home: Home,
+        store: OrderStore,
+        grants: GrantStore,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        super().__init__(home)
+        self._store = store
+        self._grants = grants
+        self._clock = clock
 
     def decide(self, order: Order, signer: str) -> Decided | Refused:
         """Whether the order is carried out. `signer` has signed it. Never raises for what an order may hold."""
@@ -87,11 +103,13 @@ class Deciding:
         role = Role.REFERENCE if spec.reference_host == host else Role.OWNER
         named = spec.dataset_of(host)
         grant = None if order.grant is None else order.grant.request.digest
+        request = None if order.grant is None else order.grant.request.open(AccessRequest)
         return Facts(
             order=order,
             order_signer=signer,
             spec=spec,
-            request=None if order.grant is None else order.grant.request.open(AccessRequest),
+            request=request,
+            held=self._held(order, request, governed),
             host=host,
             role=role,
             policy=governed.policy,
@@ -102,6 +120,27 @@ class Deciding:
             counted=grant is not None and self._store.counted(grant, order.run),
             done=self._store.done(order.run),
         )
+
+    def _held(
+        self, order: Order, request: AccessRequest | None, governed: Governed
+    ) -> GrantFacts | Refused | None:
+        """What this host holds of the order's grant, which is taken in or narrowed first."""
+        if order.grant is None or request is None:
+            return None
+        host, signer = self._home.card.signing, order.grant.request.signer
+        if request.dataset.host != host or governed.policy.scientist(signer) is None:
+            return Refused(
+                RefusalCode.NOT_GRANTED,
+                f"The request is for data of {request.dataset.host} and signed by {signer}. This host, {host}, takes "
+                "grants on its own data and of scientists whom [[scientists]] names.",
+            )
+        return grant_facts(self._grants.take(order.grant, request), governed.registry)
+
+
+def grant_facts(held: HeldGrant, registry: Registry) -> GrantFacts:
+    """What the policy decides on of a grant that this host holds."""
+    steps = character_steps_asked(registry, held.request)
+    return GrantFacts(held.signed.signer, held.limits, held.ruling, held.received_at, steps)
 
 
 def _plugin_facts(registry: Registry, spec: RunSpec) -> PluginFacts | Refused:

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from fedcore.owner.config import Config
+from fedcore.owner.limits import Limits
 from fedcore.plugin_api.backends import KeyHolders, Leak
 from fedcore.wire.access import AccessRequest
 from fedcore.wire.codes import RefusalCode
@@ -81,21 +82,51 @@ class DatasetFacts:
     rows: int
 
 
+class Ruling(StrEnum):
+    """What was decided about a grant on this host. The last two are final."""
+
+    CONFIRMED = "confirmed"
+    REFUSED = "refused"
+    REVOKED = "revoked"
+
+    @property
+    def is_final(self) -> bool:
+        return self is not Ruling.CONFIRMED
+
+
+@dataclass(frozen=True)
+class GrantFacts:
+    """What this host holds of a grant: the narrowest limits that it was ever told or that a person here has set.
+
+    `scientist` is the key that signed the request when this host first saw it, at `received_at`. `character_steps`
+    names the steps of the requested pipelines whose tokens are pieces of words, where a backend that was asked for
+    merely renames tokens.
+    """
+
+    scientist: str
+    limits: Limits
+    ruling: Ruling | None
+    received_at: int
+    character_steps: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class Facts:
     """Everything that a decision depends on, for one order.
 
     `order_signer` signed the order. `request` is the access request of the order's grant, `None` where it has no
-    grant. `plugins` is `Refused` where a plugin of the run is missing or its options are invalid; `dataset`
-    likewise where it cannot be read, and `None` where there is none of this name, as at a reference host.
-    `releases_spent` counts the other runs that this grant has covered; `counted` says that this run is counted
-    already. `policy` is `None` where `owner.toml` is missing or broken. `now` is this host's clock.
+    grant. `held` is what this host has kept of that grant, `Refused` where it can be none of this host's. `plugins`
+    is `Refused` where a plugin of the run is missing or its options are invalid; `dataset` likewise where it cannot
+    be read, and `None` where there is none of this name, as at a reference host. `releases_spent` counts the other
+    runs that this grant has covered; `counted` says that this run is counted already. `policy` is `None` where
+    `owner.toml` is missing or broken. `now` is this host's clock.
     """
 
     order: Order
     order_signer: str
     spec: RunSpec
     request: AccessRequest | None
+    held: GrantFacts | Refused | None
     host: str
     role: Role
     policy: Config | None

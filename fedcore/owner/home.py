@@ -56,6 +56,11 @@ class Home:
         return self.path / "state.sqlite"
 
     @property
+    def grants_path(self) -> Path:
+        """What this host has kept of every grant on its data, and what was decided here."""
+        return self.path / "grants.sqlite"
+
+    @property
     def dataset_cache_path(self) -> Path:
         return self.path / "datasets.json"
 

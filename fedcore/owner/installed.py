@@ -17,6 +17,7 @@ from fedcore.plugin_api.pipeline import BuiltPipeline, InvalidPipeline, pins_of
 from fedcore.plugin_api.plugins import InvalidOptions
 from fedcore.plugin_api.registry import PluginNotLoaded, Registry, UnknownPlugin
 from fedcore.plugin_api.steps import FittedStep
+from fedcore.wire.access import AccessRequest
 from fedcore.wire.codes import RefusalCode
 from fedcore.wire.spec import RunSpec
 
@@ -78,6 +79,23 @@ def _gets_a_key_it_must_not_have(backend: type[EncryptionBackend[Any]]) -> bool:
     if backend.key_holders is KeyHolders.NOBODY or not issubclass(backend, ConfinedBackend):
         return False
     return not backend.source.holds_keys
+
+
+def character_steps_asked(registry: Registry, request: AccessRequest) -> tuple[str, ...]:
+    """The requested steps whose tokens are pieces of words, where a requested backend merely renames tokens.
+
+    What is not installed here is left out: it cannot run.
+    """
+    backends = (_installed(registry, "encryption", name) for name in request.backends)
+    if not any(backend.renames_only for backend in backends if backend is not None):
+        return ()
+    names = dict.fromkeys(step.name for pipeline in request.pipelines for step in pipeline.steps)
+    steps = {name: _installed(registry, "preprocessing", name) for name in names}
+    return tuple(name for name, step in steps.items() if step is not None and step.shows_characters)
+
+
+def _installed(registry: Registry, group: str, name: str) -> Any:
+    return registry.get(group, name) if name in registry.names(group) else None
 
 
 def _wrong_features(built: BuiltPipeline, model: type[ModelType[Any]]) -> str:

@@ -50,6 +50,7 @@ CREATE TRIGGER IF NOT EXISTS entries_are_never_removed BEFORE DELETE ON entries
 class EntryKind(StrEnum):
     """What an entry records."""
 
+    GRANT = "grant"
     ORDER = "order"
     DECISION = "decision"
     REPORT = "report"

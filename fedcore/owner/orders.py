@@ -205,6 +205,15 @@ class OrderStore:
             ).fetchall()
         return frozenset(str(digest) for (digest,) in rows)
 
+    def withdraw(self, order: str, refusal: Signed) -> StoredOrder:
+        """Keep a refusal in the place of an answer that was not released: its grant was revoked meanwhile."""
+        with self._transaction() as database:
+            database.execute(
+                "UPDATE orders SET report = ?, status = ? WHERE id = ? AND life = ?",
+                (refusal.encode(), Status.REFUSED, order, Life.STORED),
+            )
+            return _order(database, order)
+
     def release(self, order: str) -> None:
         """Note that the coordinator has the answer."""
         with self._transaction() as database:

@@ -12,6 +12,7 @@ from fedcore.owner.coordinator_api import CoordinatorApi
 from fedcore.owner.datasets import Datasets
 from fedcore.owner.evidence import Evidence
 from fedcore.owner.facts import Role
+from fedcore.owner.grants import GrantStore
 from fedcore.owner.home import Home
 from fedcore.owner.isolation import WorkFailed
 from fedcore.owner.orders import OrderStore
@@ -54,6 +55,7 @@ class Means:
     registry: Registry
     datasets: Datasets
     store: OrderStore
+    grants: GrantStore
     api: CoordinatorApi
     bell: Bell
     stopping: threading.Event
@@ -95,11 +97,14 @@ class PhaseWork:
         return dataset.name
 
     def go_on(self) -> None:
-        """Raise `HostStopping`, or `WorkFailed` (`cancelled`) where the run was closed while this is under way."""
+        """Raise `HostStopping`, or `WorkFailed` where the run was closed (`cancelled`) or its grant revoked
+        (`grant_revoked`) while this is under way."""
         if self.means.stopping.is_set():
             raise HostStopping
         if self.means.store.is_closing(self.run):
             raise WorkFailed(RefusalCode.CANCELLED)
+        if self.order.grant is not None and self.means.grants.is_over(self.order.grant.request.digest):
+            raise WorkFailed(RefusalCode.GRANT_REVOKED)
 
     def pipeline(self) -> BuiltPipeline:
         """The run's pipeline, for its structure: it holds no key."""

@@ -7,11 +7,12 @@ rule is asked.
 
 What it assumes: signatures were verified when the facts were made. The coordinator's word counts for nothing
 but which order it sent: purpose, data, pipeline, protocol, backend and model come from what the scientist has
-signed, limits from the policy of this host, and a grant can only narrow both.
+signed, limits from the policy of this host, and a grant can only narrow both. It takes effect at once within the
+ceilings of the dataset, beyond them only if a person on this host has confirmed it. What is left of it is the
+narrowest of what was asked for, what this order says, what this host was ever told, and what a person here has set.
 
-Three more kinds of rule have their place at the end of the owner's rules: ceilings within which a grant takes
-effect at once, a person's confirmation on this host beyond them, and the privacy ledger's reservation. Until
-there is a ledger, a run that promises an epsilon is refused.
+One more kind of rule has its place at the end of the owner's rules: the privacy ledger's reservation. Until there
+is a ledger, a run that promises an epsilon is refused.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from fedcore.owner.facts import (
     Decision,
     Done,
     Facts,
+    GrantFacts,
     PluginFacts,
     Refused,
     Role,
@@ -44,6 +46,7 @@ __all__ = [
     "Decision",
     "Done",
     "Facts",
+    "GrantFacts",
     "PluginFacts",
     "Refused",
     "Role",
@@ -80,9 +83,13 @@ RULES = Rules(
     owner=(
         grants.dataset_is_current,
         grants.retention_date_has_not_passed,
+        grants.hours_allow_work,
         grants.request_is_the_one_the_run_names,
         grants.request_is_signed_by_the_scientist,
+        grants.grant_is_held_for_the_scientist,
         grants.request_is_for_this_dataset,
+        grants.grant_is_not_refused_here,
+        grants.grant_is_not_revoked_here,
         grants.grant_has_not_expired,
         grants.releases_are_left,
         grants.download_is_allowed,
@@ -95,6 +102,7 @@ RULES = Rules(
         uses.reference_host_is_trusted,
         uses.character_steps_are_named,
         uses.privacy_limit_is_kept,
+        grants.grant_takes_effect,
         grants.enough_rows_take_part,
         owners.enough_owners_take_part,
         owners.scientist_belongs_to_no_owner,
@@ -160,7 +168,14 @@ def _owner_work(case: Case, plugins: PluginFacts) -> OwnerWork | Refused:
             RefusalCode.NOT_GRANTED,
             f"The order has no grant for dataset {named.name!r}. The scientist must request access and be granted it.",
         )
-    return OwnerWork(facts, policy, plugins, offer, named, facts.dataset, facts.order.grant, facts.request)
+    if facts.held is None or isinstance(facts.held, Refused):
+        return facts.held or Refused(
+            RefusalCode.NOT_GRANTED,
+            f"This host holds no grant {facts.order.grant.request.digest}. Request access to its dataset.",
+        )
+    return OwnerWork(
+        facts, policy, plugins, offer, named, facts.dataset, facts.order.grant, facts.request, facts.held
+    )
 
 
 SomeCase = TypeVar("SomeCase", bound=Case)

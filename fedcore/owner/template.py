@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Final
 
+from fedcore.owner.ceilings import Ceilings
+
 UNKNOWN: Final = "?"
 """Stands where a person must fill something in; as no key has this form, the file is no policy until then."""
 
@@ -62,6 +64,7 @@ distribution = "fedcore"               # (SHA-256 of its code, which `check` pri
 # release = "automatic"                # "review": what depends on rows waits here until a person releases it
 # release_mb = 4096                    # MiB that the answer to one order may have at most
 # download = false                     # true: pseudonymised rows may be handed out, and never called back
+# hours = ["08:00-18:00"]              # times of day (UTC) at which orders may start work; without it, any time
 # retention = 2027-12-31               # the last day on which the data may be used
 # [datasets.access-2026.catalogue]     # what scientists read of it; none of it is a permission
 # licence = "for research only"
@@ -72,6 +75,11 @@ distribution = "fedcore"               # (SHA-256 of its code, which `check` pri
 # columns = {{request = "the request line, without the host"}}
 # mock = "generated"                   # made-up rows to develop on: "generated" from the schema, never from rows;
 # mock_files = []                      # "file": the files here, published whole; or "none"
+
+# What a grant may reach to take effect at once when it is approved at the coordinator. What goes beyond waits
+# until a person here confirms it (`fedcore-owner grants`). The settings above stay the limit of everything.
+# [datasets.access-2026.ceilings]
+{ceilings}
 
 [reference]
 serves = false                         # true: train baselines on plaintext that pinned owners send here
@@ -85,7 +93,16 @@ unconfined_plugins = false             # true: third parties' plugins run even w
 """
 
 
-def template(organisation: str, url: str, key: str, operator: str) -> str:
-    """The commented file. Raises nothing: what is wrong in it, `parse_config` says."""
+def template(
+    organisation: str,
+    url: str,
+    key: str,
+    operator: str,
+    ceilings: Ceilings = Ceilings(),  # noqa: B008 (frozen)
+) -> str:
+    """The commented file, with these ceilings. Raises nothing: what is wrong in it, `parse_config` says."""
     values = {"organisation": organisation, "url": url, "key": key, "operator": operator}
-    return _TEMPLATE.format(**{name: json.dumps(value) for name, value in values.items()})
+    lines = [f"# {name} = {json.dumps(value)}" for name, value in ceilings.model_dump(mode="json").items()]
+    return _TEMPLATE.format(
+        **{name: json.dumps(value) for name, value in values.items()}, ceilings="\n".join(lines)
+    )

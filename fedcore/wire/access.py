@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field
 
-from fedcore.wire.encoding import Digest, Label, Message, Name, Prose, Seconds
+from fedcore.wire.encoding import Digest, Label, Message, Name, Prose, PublicKey, Seconds
 from fedcore.wire.signing import WIRE_VERSION, Signed, SignedMessage, WireVersion
 from fedcore.wire.spec import DatasetVersion, MicroEpsilon, Nonce, Pipeline, Privacy, Protocol
 
@@ -79,6 +79,20 @@ class Grant(Message):
         return cls(request=request, **(limits | narrower))
 
 
+class GrantNotice(SignedMessage):
+    """What the coordinator tells a host of one grant on its data: how far it goes now, or that it is revoked.
+
+    A host takes the narrowest that it was ever told, so an old notice that comes again changes nothing.
+    """
+
+    KIND: ClassVar[str] = "grant-notice"
+
+    version: WireVersion = WIRE_VERSION
+    audience: PublicKey
+    grant: Grant
+    revoked: bool = False
+
+
 class Standing(StrEnum):
     """How a grant stands at the owner's host, which has the last word."""
 
@@ -91,7 +105,8 @@ class Standing(StrEnum):
 class GrantStanding(SignedMessage):
     """What an owner's host says of one grant, by the digest of its request. Signed by the host.
 
-    `waiting`: a person must confirm it on the host, because it goes beyond the policy's ceilings.
+    `waiting`: a person must act on the host, because it goes beyond the policy's ceilings, say. `decided_at` is when
+    the host came to it; a later one replaces it, but nothing follows on `revoked`.
     """
 
     KIND: ClassVar[str] = "grant-standing"

@@ -28,6 +28,7 @@ class RefusalCode(StrEnum):
     DATASET_UNREADABLE = "dataset_unreadable"
     DATASET_EMPTY = "dataset_empty"
     RETENTION_PASSED = "retention_passed"
+    OUTSIDE_HOURS = "outside_hours"
     PURPOSE_NOT_ALLOWED = "purpose_not_allowed"
     PROTOCOL_NOT_ALLOWED = "protocol_not_allowed"
     BACKEND_NOT_ALLOWED = "backend_not_allowed"
@@ -87,6 +88,8 @@ EXPLANATIONS: dict[RefusalCode, str] = {
     "with `fedcore-owner check`.",
     RefusalCode.DATASET_EMPTY: "The dataset has no usable rows. Ask the owner to look at its files.",
     RefusalCode.RETENTION_PASSED: "The dataset is past its retention date, so the owner no longer lets it be used.",
+    RefusalCode.OUTSIDE_HOURS: "The owner's policy lets the data be used at certain times of day only. Ask the owner "
+    "which, and submit the run again within them.",
     RefusalCode.PURPOSE_NOT_ALLOWED: "The owner's policy does not allow this purpose. Ask the owner which it allows.",
     RefusalCode.PROTOCOL_NOT_ALLOWED: "The grant or the owner's policy does not allow this protocol. Use one that "
     "was granted, or ask the owner to allow it.",

@@ -23,10 +23,18 @@ from fedcore.wire.requests import KEY_HEADER, SIGNATURE_HEADER, TIME_HEADER, sig
 from fedcore.wire.signing import SignedMessage
 from tests.faults.endpoint import NAMES, Endpoint
 from tests.faults.mutations import STRANGER, mutants_of, valid
-from tests.faults.wrong_messages import wrong_announcements, wrong_reports, wrong_requests, wrong_specs
+from tests.faults.wrong_messages import (
+    wrong_announcements,
+    wrong_reports,
+    wrong_requests,
+    wrong_specs,
+    wrong_standings,
+)
 
 NORTH, SOUTH, _ = NAMES
 REPORTS, ANNOUNCEMENTS = "/api/host/reports", "/api/host/announcements"
+STANDINGS = "/api/host/standings"
+OF_HOSTS = (REPORTS, ANNOUNCEMENTS, STANDINGS)
 REQUESTS, RUNS = "/api/requests", "/api/runs"
 Send = Callable[[bytes], httpx.Response]
 
@@ -56,7 +64,7 @@ class Answers:
 
 def sender(endpoint: Endpoint, path: str) -> Send:
     """How a message for this address is sent by the one whose message it is."""
-    if path in (REPORTS, ANNOUNCEMENTS):
+    if path in OF_HOSTS:
         return partial(endpoint.as_host, NORTH, "POST", path)
     return partial(endpoint.as_person, "sam", "POST", path)
 
@@ -69,6 +77,7 @@ def good_messages(site: Site) -> list[tuple[str, SignedMessage, SigningKey]]:
     return [
         *reports,
         (ANNOUNCEMENTS, endpoint.announcement(NORTH, announced_at=int(time.time()) + 60), north),
+        (STANDINGS, endpoint.standing(endpoint.grants[0], decided_at=int(time.time()) + 60), north),
         (REQUESTS, endpoint.request(), endpoint.sam_key),
         (RUNS, endpoint.spec(), endpoint.sam_key),
     ]
@@ -101,6 +110,7 @@ def _wrong(site: Site) -> Iterator[tuple[str, str, SignedMessage, SigningKey]]:
         others = [site.of_south, *(other for other in site.orders.values() if other.phase is not phase)]
         yield from ((what, REPORTS, wrong, north) for what, wrong in wrong_reports(endpoint, order, others))
     yield from ((what, ANNOUNCEMENTS, wrong, north) for what, wrong in wrong_announcements(endpoint))
+    yield from ((what, STANDINGS, wrong, north) for what, wrong in wrong_standings(endpoint))
     yield from ((what, REQUESTS, wrong, sam) for what, wrong in wrong_requests(endpoint))
     yield from ((what, RUNS, wrong, sam) for what, wrong in wrong_specs(endpoint))
 
@@ -110,15 +120,13 @@ def retargeted_messages(site: Site, chance: random.Random, answers: Answers) -> 
     endpoint = site.endpoint
     for path, message, key in good_messages(site):
         body = valid(message, key)
-        for other in {REPORTS, ANNOUNCEMENTS, REQUESTS, RUNS} - {path}:
+        for other in {*OF_HOSTS, REQUESTS, RUNS} - {path}:
             answers.note("another address", body, sender(endpoint, other)(body))
         for name in NAMES[1:]:
             sent = endpoint.as_host(name, "POST", REPORTS if path in (REQUESTS, RUNS) else path, body)
             answers.note("another host", body, sent)
         for username in ("olga", "otto", "clara"):
-            sent = endpoint.as_person(
-                username, "POST", RUNS if path in (REPORTS, ANNOUNCEMENTS) else path, body
-            )
+            sent = endpoint.as_person(username, "POST", RUNS if path in OF_HOSTS else path, body)
             answers.note("another person", body, sent)
         resigned = valid(message, endpoint.host_keys[SOUTH])
         answers.note("another host's signature", resigned, sender(endpoint, path)(resigned))
@@ -137,7 +145,7 @@ def badly_signed_requests(site: Site, chance: random.Random, answers: Answers, e
     for path, message, key in good_messages(site):
         body = valid(message, key)
         for _ in range(each):
-            if path in (REPORTS, ANNOUNCEMENTS):
+            if path in OF_HOSTS:
                 headers: dict[str, Any] = _wrong_headers(endpoint, path, body, chance)
             else:
                 headers = {"Authorization": _wrong_token(endpoint, chance)}

@@ -21,7 +21,7 @@ import httpx
 
 from examples.demo.organisations import PURPOSE
 from fedcore.plugin_api.evaluation import count_scores, to_evaluated
-from fedcore.wire.access import AccessRequest
+from fedcore.wire.access import AccessRequest, GrantStanding, Standing
 from fedcore.wire.keys import HostCard, SealingKey, SigningKey
 from fedcore.wire.orders import Order, Phase
 from fedcore.wire.reports import (
@@ -135,6 +135,15 @@ class Endpoint:
         facts: dict[str, Any] = {"datasets": (offer,), "announced_at": int(time.time())}
         return Announcement(**facts | changes)
 
+    @staticmethod
+    def standing(grant: str, /, **changes: Any) -> GrantStanding:
+        facts: dict[str, Any] = {
+            "request": grant,
+            "standing": Standing.IN_FORCE,
+            "decided_at": int(time.time()),
+        }
+        return GrantStanding(**facts | changes)
+
     def request(self, name: str = NAMES[0], /, **changes: Any) -> AccessRequest:
         facts: dict[str, Any] = {
             "dataset": self.dataset(name),
@@ -247,6 +256,11 @@ class Endpoint:
         owner = "olga" if name == NAMES[0] else "otto"
         approval = self.as_person(owner, "POST", f"/api/requests/{signed.digest}/approve", {})
         assert approval.status_code == 200, approval.text
+        said = self.standing(signed.digest).signed_by(self.host_keys[name]).encode().encode()
+        answer = self.as_host(name, "POST", "/api/host/standings", said)
+        assert answer.status_code == 200, answer.text
+        if name == NAMES[0]:
+            self.taken.append(("/api/host/standings", said))
         return signed.digest
 
 

@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Iterator
 from typing import Any, Final
 
+from fedcore.wire.access import Standing
 from fedcore.wire.codes import RefusalCode
 from fedcore.wire.orders import ArtefactRef, Order, Phase, order_id
 from fedcore.wire.reports import (
@@ -98,6 +99,19 @@ def wrong_announcements(endpoint: Endpoint) -> Iterator[Wrong]:
     for text in ("a\x00b", "\x1b[2J"):
         yield "a control character", but(datasets=(offer.model_copy(update={"title": text}),))
         yield "a control character", but(datasets=(offer.model_copy(update={"description": text}),))
+
+
+def wrong_standings(endpoint: Endpoint) -> Iterator[Wrong]:
+    """A host's word on grants that are not on its data, from another time, or on no grant at all."""
+    yield "a grant on another host's data", endpoint.standing(endpoint.grants[1])
+    for digest in (secrets.token_hex(32), "0" * 64):
+        yield "a grant that nobody gave", endpoint.standing(digest)
+    for moment in (0, 1, LONG_AGO):
+        yield "older than what is known", endpoint.standing(endpoint.grants[0], decided_at=moment)
+    for moment in (YEARS_AHEAD, 253_402_300_800, LARGEST):
+        yield "from the future", endpoint.standing(endpoint.grants[0], decided_at=moment)
+    for standing in Standing:
+        yield "another host's grant", endpoint.standing(endpoint.grants[1], standing=standing)
 
 
 def wrong_requests(endpoint: Endpoint) -> Iterator[Wrong]:

@@ -53,6 +53,21 @@ PLAIN = PluginChoice(name="plaintext")
 LINEAR = PluginChoice(name="linear")
 
 
+CEILINGS = """
+[datasets.logs.ceilings]
+purposes = ["security-research"]
+protocols = ["local", "reference", "pooled"]
+backends = ["plaintext", "keyed_tokens"]
+models = ["linear", "mlp"]
+releases = 5
+days = 2
+epsilon = "none"
+minimum_owners = 1
+download = true
+"""
+"""Whatever the dataset's own settings allow takes effect at once."""
+
+
 def benign_lines(rows: int, seed: int) -> str:
     rng = random.Random(seed)
     pages = ("index", "cart", "search", "help", "news", "login", "item", "about")
@@ -167,6 +182,7 @@ releases = 5
 download = true
 retention = 2099-12-31
 {settings.get("dataset", "")}
+{settings.get("ceilings", CEILINGS)}
 """
             if owner is not self.referee
             else "\n[reference]\nserves = true\n"

@@ -8,6 +8,7 @@ from fedcore.wire.orders import Phase
 from fedcore.wire.spec import DatasetVersion, Privacy
 
 from .attack import Attack
+from .policy_attacks_on_grants import ON_GRANTS
 from .policy_attacks_on_uses import ON_USES
 from .policy_cases import (
     EVE,
@@ -314,6 +315,7 @@ OWNER = [
         "has no place",
         LOCAL.but(phase=Phase.PREPARE),
     ),
+    *ON_GRANTS,
     *ON_USES,
 ]
 

@@ -47,7 +47,7 @@ ON_USES = [
         "a run uses a protocol that was not asked for",
         "protocol_is_allowed",
         RefusalCode.PROTOCOL_NOT_ALLOWED,
-        "request covers the protocols local",
+        "grant covers the protocols local",
         POOLED.but(request={"protocols": (Protocol.LOCAL,)}),
     ),
     Attack(
@@ -61,7 +61,7 @@ ON_USES = [
         "a run uses a backend that was not asked for",
         "backend_is_allowed",
         RefusalCode.BACKEND_NOT_ALLOWED,
-        "request covers the backends plaintext",
+        "grant covers the backends plaintext",
         POOLED.but(request={"backends": ("plaintext",)}),
     ),
     Attack(
@@ -75,7 +75,7 @@ ON_USES = [
         "a run trains a model that was not asked for",
         "model_is_allowed",
         RefusalCode.MODEL_NOT_ALLOWED,
-        "request covers the models linear",
+        "grant covers the models linear",
         POOLED.but(spec={"model": PluginChoice(name="mlp")}),
     ),
     Attack(

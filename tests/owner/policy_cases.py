@@ -10,7 +10,18 @@ from datetime import date
 from typing import Any
 
 from fedcore.owner.config import Config, Dataset, parse_config
-from fedcore.owner.facts import BackendFacts, DatasetFacts, Done, Facts, PluginFacts, Refused, Role
+from fedcore.owner.facts import (
+    BackendFacts,
+    DatasetFacts,
+    Done,
+    Facts,
+    GrantFacts,
+    PluginFacts,
+    Refused,
+    Role,
+    Ruling,
+)
+from fedcore.owner.limits import Limits
 from fedcore.plugin_api.backends import KeyHolders, Leak
 from fedcore.wire.access import AccessRequest, Grant
 from fedcore.wire.keys import HostCard, SealingKey, SigningKey
@@ -91,6 +102,17 @@ retention = 2027-12-31
 minimum_rows = 100
 download = true
 
+[datasets.access-2026.ceilings]
+purposes = ["security-research"]
+protocols = ["local", "reference", "pooled"]
+backends = ["plaintext", "keyed_tokens"]
+models = ["linear", "mlp"]
+releases = 50
+days = 2
+epsilon = "none"
+minimum_owners = 2
+download = true
+
 [reference]
 serves = true
 """
@@ -113,6 +135,9 @@ class Case:
     fitted: tuple[tuple[int, int], ...] = ()
     plugins: Refused | None = None
     dataset: DatasetFacts | Refused | None = CURRENT
+    held_for: SigningKey | None = None
+    ruling: Ruling | None = Ruling.CONFIRMED
+    received_at: int = NOW - 60
     releases_spent: int = 0
     counted: bool = False
     scientist: SigningKey = SAM
@@ -124,6 +149,7 @@ class Case:
     spec: dict[str, Any] = field(default_factory=dict)
     request: dict[str, Any] = field(default_factory=dict)
     grant: dict[str, Any] = field(default_factory=dict)
+    held: dict[str, Any] = field(default_factory=dict)
     order: dict[str, Any] = field(default_factory=dict)
 
     def but(self, **changes: Any) -> Case:
@@ -140,6 +166,12 @@ class Case:
         offer = self.policy.datasets["access-2026"]
         changed = Dataset.model_validate(offer.model_dump() | changes)
         return self.but(policy=self.policy.model_copy(update={"datasets": {"access-2026": changed}}))
+
+    def with_ceilings(self, **changes: Any) -> Case:
+        """This case with other settings in [datasets.access-2026.ceilings], and nobody's confirmation."""
+        assert self.policy is not None
+        ceilings = self.policy.datasets["access-2026"].ceilings.model_dump() | changes
+        return self.but(ruling=None).with_dataset_policy(ceilings=ceilings)
 
     def with_policy(self, **changes: Any) -> Case:
         assert self.policy is not None
@@ -206,6 +238,7 @@ class Case:
             order_signer=self.coordinator.public,
             spec=spec,
             request=request if self.with_grant else None,
+            held=self._held(request, grant) if self.with_grant else None,
             host=self.host.public,
             role=self.role,
             policy=self.policy,
@@ -215,6 +248,18 @@ class Case:
             releases_spent=self.releases_spent,
             counted=self.counted,
             done=self.done,
+        )
+
+    def _held(self, request: AccessRequest, grant: Grant) -> GrantFacts:
+        """What the host holds of the grant: as the order says, but for what `held` changes."""
+        limits = Limits.of_grant(grant).within(Limits.of_request(request))
+        held = limits.model_copy(update=self.held)
+        return GrantFacts(
+            (self.held_for or self.scientist).public,
+            held,
+            self.ruling,
+            self.received_at,
+            self.character_steps,
         )
 
 

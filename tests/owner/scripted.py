@@ -17,6 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 
+from fedcore.wire.access import Grant, GrantNotice, GrantStanding, Standing
 from fedcore.wire.encoding import WireError
 from fedcore.wire.keys import SigningKey
 from fedcore.wire.orders import Order, Phase, order_id
@@ -37,6 +38,8 @@ class ScriptedCoordinator:
     artefacts: dict[str, bytes] = field(default_factory=dict)
     announcements: dict[str, Signed] = field(default_factory=dict)
     mocks: dict[str, bytes] = field(default_factory=dict)
+    notices: list[tuple[str, Signed]] = field(default_factory=list)
+    standings: list[Signed] = field(default_factory=list)
     requests: list[tuple[str, str]] = field(default_factory=list)
     failures: list[int] = field(default_factory=list)
     """Statuses that the next requests are answered with, before anything is looked at; 0 drops the answer."""
@@ -60,6 +63,20 @@ class ScriptedCoordinator:
             **content,
         )
         return self.give(order.id, audience, order.signed_by(self.key))
+
+    def notify(self, grant: Grant, audience: str, revoked: bool = False) -> Signed:
+        """Tell a host of a grant, from now on."""
+        signed = GrantNotice(audience=audience, grant=grant, revoked=revoked).signed_by(self.key)
+        with self.changed:
+            self.notices.append((audience, signed))
+            self.changed.notify_all()
+        return signed
+
+    def standing_of(self, grant: Grant) -> Standing | None:
+        """What the host said last of a grant."""
+        said = [signed.open(GrantStanding) for signed in self.standings]
+        about = [standing.standing for standing in said if standing.request == grant.request.digest]
+        return about[-1] if about else None
 
     def give(self, id: str, audience: str, signed: Signed) -> Signed:
         with self.changed:
@@ -111,7 +128,15 @@ class ScriptedCoordinator:
         match url.path.strip("/").split("/"):
             case ["api", "host", "orders"]:
                 query = parse_qs(url.query)
-                return self._orders(host, int(query["after"][0]), min(float(query["wait"][0]), 2.0))
+                wait = min(float(query["wait"][0]), 2.0)
+                return self._orders(host, int(query["after"][0]), wait, int(query["grants"][0]))
+            case ["api", "host", "grants"]:
+                return self._notices(host, int(parse_qs(url.query)["after"][0]))
+            case ["api", "host", "standings"]:
+                with self.changed:
+                    self.standings.append(Signed.from_bytes(body))
+                    self.changed.notify_all()
+                return 200, {}, b"{}"
             case ["api", "host", "reports"]:
                 return self._report(Signed.from_bytes(body))
             case ["api", "host", "announcements"]:
@@ -131,7 +156,15 @@ class ScriptedCoordinator:
         offers = self.announcements[host].open(Announcement).datasets
         return [offer.mock.digest for offer in offers if offer.mock and offer.mock.digest not in self.mocks]
 
-    def _orders(self, host: str, after: int, wait: float) -> Answer:
+    def _notices(self, host: str, after: int) -> Answer:
+        found = [
+            json.loads(signed.encode())
+            for serial, (audience, signed) in enumerate(self.notices, start=1)
+            if audience == host and serial > after
+        ]
+        return 200, {}, json.dumps({"cursor": max(after, len(self.notices)), "notices": found}).encode()
+
+    def _orders(self, host: str, after: int, wait: float, grants: int) -> Answer:
         def waiting() -> list[Signed]:
             return [
                 signed
@@ -140,9 +173,10 @@ class ScriptedCoordinator:
             ]
 
         with self.changed:
-            self.changed.wait_for(waiting, wait)
+            self.changed.wait_for(lambda: waiting() or len(self.notices) > grants, wait)
             found = [json.loads(signed.encode()) for signed in waiting()]
-            return 200, {}, json.dumps({"cursor": len(self.orders), "orders": found}).encode()
+            answer = {"cursor": len(self.orders), "orders": found, "grants": len(self.notices)}
+            return 200, {}, json.dumps(answer).encode()
 
     def _report(self, signed: Signed) -> Answer:
         report = signed.open(Report)

@@ -76,6 +76,119 @@ def test_init_makes_keys_and_a_commented_policy_and_prints_the_card(home: Home, 
     assert "# [datasets.access-2026]" in home.config_path.read_text()
 
 
+def test_init_asks_nothing_of_a_script_and_then_every_grant_waits(home: Home, call: Call) -> None:
+    assert call("init").exit_code == 0
+    text = home.config_path.read_text()
+    assert "# [datasets.access-2026.ceilings]\n# purposes = []\n# protocols = []" in text
+    assert "# epsilon = 0.0" in text
+
+
+def test_init_takes_ceilings_as_options(home: Home, call: Call) -> None:
+    options = ("purposes=research", "protocols=local,pooled", "releases=10", "epsilon=none", "download=yes")
+    assert call("init", *(word for option in options for word in ("--ceiling", option))).exit_code == 0
+    text = home.config_path.read_text()
+    for line in (
+        '# purposes = ["research"]',
+        '# protocols = ["local", "pooled"]',
+        "# releases = 10",
+        '# epsilon = "none"',
+        "# download = true",
+        "# days = 0",
+    ):
+        assert f"\n{line}\n" in text
+
+
+def test_init_asks_for_ceilings_at_a_terminal(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fedcore.owner.cli._at_a_terminal", lambda: True)
+    answers = ["research", "local", "plaintext", "linear", "", "10", "30", "none", "2", "no"]
+    result = CliRunner().invoke(app, ["init", "--home", str(home.path)], input="\n".join([*answers, ""]))
+    assert result.exit_code == 0, result.output
+    assert "how far a grant may go to take effect as soon as it is approved" in result.stdout
+    text = home.config_path.read_text()
+    for line in (
+        'purposes = ["research"]',
+        "releases = 10",
+        "days = 30",
+        'epsilon = "none"',
+        "minimum_owners = 2",
+    ):
+        assert f"# {line}\n" in text
+
+
+def test_without_a_purpose_init_asks_no_further_and_every_grant_waits(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fedcore.owner.cli._at_a_terminal", lambda: True)
+    result = CliRunner().invoke(app, ["init", "--home", str(home.path)], input="\n")
+    assert result.exit_code == 0, result.output
+    assert "# purposes = []" in home.config_path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("option", "why"),
+    [
+        ("releases", "has no value"),
+        ("releases=many", "valid integer"),
+        ("releases=-1", "greater than or equal to 0"),
+        ("protocols=magic", "'local', 'reference' or 'pooled'"),
+        ("purpose=x", "Did you mean `purposes`?"),
+        ("download=perhaps", "valid boolean"),
+    ],
+)
+def test_a_ceiling_that_is_none_stops_init_before_anything_is_made(
+    home: Home, call: Call, option: str, why: str
+) -> None:
+    result = call("init", "--ceiling", option)
+    assert result.exit_code == 2
+    assert why in result.stderr
+    assert not home.path.exists()
+
+
+def test_check_explains_ceilings_and_says_what_waits(ready: Home, call: Call) -> None:
+    assert "[datasets.access-2026] has no ceilings: every grant waits for a person" in call("check").stdout
+    append(ready, "\n[datasets.access-2026.ceilings]\npurposes = ['security-research']\nreleases = 5\n")
+    result = call("check")
+    assert result.exit_code == 0, result.stderr
+    assert "[datasets.access-2026.ceilings] releases" in result.stdout
+    assert "how many runs a grant may cover to take effect at once" in result.stdout
+    assert "take effect as soon as they are approved at the coordinator" in result.stdout
+
+
+def test_ceilings_beyond_the_datasets_own_settings_are_mistakes(ready: Home, call: Call) -> None:
+    text = ready.config_path.read_text().replace("download = true\nretention", "epsilon = 2.0\nretention")
+    ready.config_path.write_text(text)
+    append(
+        ready,
+        """
+[datasets.access-2026.ceilings]
+purposes = ["security-research", "marketing"]
+protocols = ["reference"]
+backends = ["rot13"]
+models = ["mlp"]
+character_steps = ["words"]
+releases = 51
+epsilon = "none"
+download = true
+""",
+    )
+    result = call("check")
+    assert result.exit_code == 1
+    for setting, value in {
+        "purposes": "marketing",
+        "protocols": "reference",
+        "backends": "rot13",
+        "models": "mlp",
+        "character_steps": "words",
+        "releases": "51",
+        "epsilon": "none",
+        "download": "true",
+    }.items():
+        assert (
+            f"[datasets.access-2026.ceilings] {setting}: {value} goes beyond [datasets.access-2026] {setting}, "
+            "which is the absolute limit" in result.stderr
+        )
+
+
 def test_a_second_init_changes_neither_keys_nor_policy(home: Home, call: Call) -> None:
     first = call("init")
     append(home, "# mine\n")

@@ -110,6 +110,9 @@ def test_all_mistakes_are_told_at_once() -> None:
             "[datasets.access-2026] purpose: there is no such",
         ),
         ("releases = 50", "releases = 50\npurpose = ['x']", "Did you mean `purposes`?"),
+        ("releases = 50", "releases = 50\nhours = ['8-18']", "is no time of day. Write it from-to in UTC"),
+        ("releases = 50", "releases = 50\nhours = ['08:00-08:00']", "is no time of day"),
+        ("releases = 50", "releases = 50\nhours = ['08:00-24:30']", "is no time of day"),
         ("releases = 50", "", "releases: this setting is required and missing"),
         (
             "releases = 50",

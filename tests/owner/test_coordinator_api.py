@@ -170,6 +170,6 @@ def test_requests_are_good_over_a_real_socket_too(tmp_path: Path, coordinator: S
     api.upload(ORDER, ref, path)
     api.download(ORDER, ref, tmp_path / "back")
     assert (tmp_path / "back").read_bytes() == path.read_bytes()
-    assert api.orders(0, 0).orders == ()
+    assert api.orders(0, 0).messages == ()
     api.close()
     site.close()

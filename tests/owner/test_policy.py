@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fedcore.owner.facts import Allowed, Done, Facts, Refused
+from fedcore.owner.facts import Allowed, Done, Facts, Refused, Ruling
 from fedcore.owner.policy import RULES, Rules, decide
 from fedcore.wire.codes import EXPLANATIONS, RefusalCode
 from fedcore.wire.orders import Phase
@@ -15,6 +15,7 @@ from fedcore.wire.spec import DatasetVersion, PluginChoice, Protocol
 
 from .attack import Attack
 from .policy_attacks import ATTACKS, granted_elsewhere, owners
+from .policy_attacks_on_grants import BEYOND_CEILINGS
 from .policy_cases import (
     CLOSING,
     EVE,
@@ -134,6 +135,62 @@ def test_closing_needs_no_grant_no_data_and_is_never_too_late() -> None:
 
 def test_a_run_that_is_counted_already_needs_no_further_release() -> None:
     assert decide(POOLED.but(grant={"releases": 3}, releases_spent=3, counted=True).facts()) == Allowed()
+
+
+def test_within_the_ceilings_a_grant_takes_effect_without_anybody_on_this_host() -> None:
+    assert decide(POOLED.but(ruling=None).facts()) == Allowed()
+
+
+@pytest.mark.parametrize("attack", BEYOND_CEILINGS, ids=lambda attack: attack.what)
+def test_beyond_the_ceilings_a_grant_runs_when_a_person_here_has_confirmed_it(attack: Attack) -> None:
+    assert decide(attack.case.but(ruling=Ruling.CONFIRMED).facts()) == Allowed()
+
+
+def test_what_the_dataset_itself_does_not_allow_is_refused_whatever_anybody_confirms() -> None:
+    everything = {"purposes": ["marketing"], "protocols": list(Protocol), "releases": 1000}
+    for case, code in (
+        (POOLED.with_dataset_policy(protocols=["local"]), RefusalCode.PROTOCOL_NOT_ALLOWED),
+        (POOLED.with_dataset_policy(releases=3).but(releases_spent=3), RefusalCode.RELEASES_SPENT),
+        (
+            POOLED.but(spec={"purpose": "marketing"}, request={"purpose": "marketing"}),
+            RefusalCode.PURPOSE_NOT_ALLOWED,
+        ),
+    ):
+        assert refusal(case.with_ceilings(**everything).but(ruling=Ruling.CONFIRMED)).code is code
+
+
+def test_a_grant_that_this_host_does_not_hold_is_refused() -> None:
+    facts = replace(POOLED.facts(), held=None)
+    decision = decide(facts)
+    assert isinstance(decision, Refused)
+    assert decision.code is RefusalCode.NOT_GRANTED
+    not_ours = Refused(RefusalCode.NOT_GRANTED, "The request is for data of another host.")
+    assert decide(replace(facts, held=not_ours)) == not_ours
+
+
+def test_a_few_minutes_between_the_clocks_do_not_make_a_grant_wait() -> None:
+    longest = {"expires_at": NOW + 2 * 86_400}
+    case = POOLED.but(ruling=None, request=longest, grant=longest)
+    assert decide(case.but(received_at=NOW - 300).facts()) == Allowed()
+    assert refusal(case.but(received_at=NOW - 301)).code is RefusalCode.GRANT_NOT_CONFIRMED
+
+
+@pytest.mark.parametrize(
+    ("hours", "allowed"),
+    [
+        ([], True),
+        (["08:00-18:00"], True),
+        (["07:00-08:00"], False),
+        (["22:00-08:01"], True),
+        (["22:00-08:00"], False),
+        (["00:00-24:00"], True),
+        (["18:00-07:00", "08:00-08:01"], True),
+    ],
+)
+def test_orders_start_work_within_the_hours_of_the_policy(hours: list[str], allowed: bool) -> None:
+    """It is eight o'clock in the morning, UTC."""
+    case = POOLED.with_dataset_policy(hours=hours)
+    assert (decide(case.facts()) == Allowed()) is allowed
 
 
 def test_character_steps_that_the_policy_names_are_allowed() -> None:

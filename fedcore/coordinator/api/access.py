@@ -16,7 +16,7 @@ from fedcore.coordinator.api.dry_runs import DryRunSerializer
 from fedcore.coordinator.api.limits import EpsilonField, GivenLimitsSerializer, as_limits
 from fedcore.coordinator.api.parsers import SignedParser, signed_body
 from fedcore.coordinator.api.schema import ErrorSerializer, SignedSerializer
-from fedcore.coordinator.governance import booking, decisions, renewals, submissions
+from fedcore.coordinator.governance import booking, decisions, renewals, standings, submissions
 from fedcore.coordinator.governance.models import AccessRequest, Grant, Proposal, ThreadEntry
 from fedcore.coordinator.governance.people import person_of
 
@@ -40,12 +40,18 @@ class GrantSerializer(LimitedSerializer):
     usable = serializers.BooleanField(source="is_usable")
     releases_used = serializers.IntegerField()
     epsilon_spent_micro = serializers.SerializerMethodField()
+    at_host = serializers.SerializerMethodField()
+
+    def get_at_host(self, grant: Grant) -> str:
+        """How the grant stands at its owner's host, in words."""
+        return standings.in_words(grant, grant.request.dataset.host)
 
     class Meta:
         model = Grant
         fields = (
             *_LIMITS,
             *("releases_used", "epsilon_spent_micro", "approved_at", "tightened_at", "revoked_at", "usable"),
+            *("standing", "standing_at", "at_host"),
         )
 
     def get_epsilon_spent_micro(self, grant: Grant) -> int:

@@ -12,7 +12,8 @@ from django.views.decorators.csrf import csrf_exempt
 
 from fedcore.coordinator.api.files import file_response
 from fedcore.coordinator.api.host_auth import Refusal, authenticate, check_method, for_hosts
-from fedcore.coordinator.api.waiting import in_database, latest_order, watch
+from fedcore.coordinator.api.waiting import in_database, latest_for_hosts, watch
+from fedcore.coordinator.governance import standings
 from fedcore.coordinator.governance.announcements import announce, keep_mock, wanted_mocks
 from fedcore.coordinator.governance.models import OwnerHost
 from fedcore.coordinator.runs import storage
@@ -29,6 +30,9 @@ CHUNK_BYTES: Final = 4 * 1024 * 1024
 ENVELOPE_BYTES: Final = 2 * MAXIMUM_MESSAGE_BYTES
 LONGEST_WAIT: Final = 30.0
 ORDERS_PER_ANSWER: Final = 16
+NOTICES_PER_ANSWER: Final = 16
+_ANY_SERIAL: Final = 10**15 - 1
+"""For hosts that do not ask about grants: no serial is above it."""
 
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _ORDER_ID: Final = re.compile(r"[0-9a-f]{32}")
@@ -44,31 +48,36 @@ NEEDS: Final = {
 
 @csrf_exempt
 async def orders(request: HttpRequest) -> HttpResponseBase:
-    """The host's unanswered orders after a serial, at once or when there are some: `?after=0&wait=20`."""
+    """The host's unanswered orders after a serial, at once or when there are some: `?after=0&wait=20`.
+
+    It is also answered when a grant on the host's data is new or has changed since `grants`, its serial.
+    """
     try:
         check_method(request, "GET")
         host = await in_database(authenticate)(request, b"")
-        after = int(_number(request, "after", 0))
+        after, grants = int(_number(request, "after", 0)), _number(request, "grants", _ANY_SERIAL)
         until = time.monotonic() + min(_number(request, "wait", 0), LONGEST_WAIT)
     except Refusal as refusal:
         return refusal.response()
     while True:
-        found, latest = await in_database(_deliverable)(host, after)
+        found, serial, latest = await in_database(_deliverable)(host, after)
         left = until - time.monotonic()
-        if found or left <= 0:
+        if found or serial > grants or left <= 0:
             break
-        await watch(latest_order).beyond(latest, left)
+        await watch(latest_for_hosts).beyond(latest, left)
     cursor = max((order.serial for order in found), default=after)
     envelopes = ",".join(order.envelope for order in found)
-    return HttpResponse(f'{{"cursor":{cursor},"orders":[{envelopes}]}}', content_type="application/json")
+    answer = f'{{"cursor":{cursor},"orders":[{envelopes}],"grants":{serial}}}'
+    return HttpResponse(answer, content_type="application/json")
 
 
-def _deliverable(host: OwnerHost, after: int) -> tuple[list[RunOrder], int]:
-    # The latest serial first: an order that appears in between then only costs one more look.
-    latest = latest_order()
+def _deliverable(host: OwnerHost, after: int) -> tuple[list[RunOrder], int, int]:
+    # The latest number first: what appears in between then only costs one more look.
+    latest, serial = latest_for_hosts(), standings.serial_of(host)
     open_orders = RunOrder.objects.filter(host=host, status="", serial__gt=after)
     current = open_orders.exclude(run__state__in=ENDED) | open_orders.filter(phase=Phase.CLOSE)
-    return list(current.only("serial", "envelope").order_by("serial")[:ORDERS_PER_ANSWER]), latest
+    found = current.only("serial", "envelope").order_by("serial")[:ORDERS_PER_ANSWER]
+    return list(found), serial, latest
 
 
 def _number(request: HttpRequest, name: str, default: int) -> float:
@@ -102,6 +111,21 @@ def mocks(request: HttpRequest, host: OwnerHost, body: bytes) -> HttpResponse:
 def mock(request: HttpRequest, host: OwnerHost, body: bytes, digest: str) -> HttpResponse:
     """Take a mock sample that the host has announced."""
     keep_mock(host, digest, body)
+    return JsonResponse({"accepted": True})
+
+
+@for_hosts("GET")
+def grants(request: HttpRequest, host: OwnerHost, body: bytes) -> HttpResponse:
+    """Signed notices of the grants on the host's data that are new or have changed since a serial: `?after=0`."""
+    cursor, found = standings.notices(host, int(_number(request, "after", 0)), NOTICES_PER_ANSWER)
+    envelopes = ",".join(signed.encode() for signed in found)
+    return HttpResponse(f'{{"cursor":{cursor},"notices":[{envelopes}]}}', content_type="application/json")
+
+
+@for_hosts("POST", ENVELOPE_BYTES)
+def standing(request: HttpRequest, host: OwnerHost, body: bytes) -> HttpResponse:
+    """Take the host's signed word on how a grant stands there."""
+    standings.receive(host, Signed.from_bytes(body))
     return JsonResponse({"accepted": True})
 
 

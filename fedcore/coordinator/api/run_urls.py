@@ -24,5 +24,7 @@ urlpatterns = [
     path("host/announcements", host.announcements, name="host-announcements"),
     path("host/mocks", host.mocks, name="host-mocks"),
     path("host/mocks/<digest:digest>", host.mock, name="host-mock"),
+    path("host/grants", host.grants, name="host-grants"),
+    path("host/standings", host.standing, name="host-standings"),
     path("host/artefacts/<order:order_id>/<digest:digest>", host.artefact, name="host-artefact"),
 ]

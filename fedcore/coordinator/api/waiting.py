@@ -19,6 +19,7 @@ from django.conf import settings
 from django.db import DatabaseError, connection
 from django.db.models import Max
 
+from fedcore.coordinator.governance import standings
 from fedcore.coordinator.runs.models import RunEvent, Serial
 
 logger = logging.getLogger(__name__)
@@ -90,9 +91,10 @@ def _close() -> None:
     connection.close()
 
 
-def latest_order() -> int:
-    """The serial of the newest order."""
-    return Serial.objects.filter(name="orders").values_list("value", flat=True).first() or 0
+def latest_for_hosts() -> int:
+    """A number that rises with every order, and with every change of a grant."""
+    orders = Serial.objects.filter(name="orders").values_list("value", flat=True).first() or 0
+    return orders + standings.serials()
 
 
 def latest_event() -> int:

@@ -131,6 +131,15 @@ class Proposal(Limited):
         return str(self.request)
 
 
+class HostStanding(models.TextChoices):
+    """How a grant stands at the owner's host, as the host has signed it; empty while it has not answered."""
+
+    IN_FORCE = wire.Standing.IN_FORCE.value, _("in force")
+    WAITING = wire.Standing.WAITING.value, _("waits for a person")
+    REFUSED = wire.Standing.REFUSED.value, _("refused")
+    REVOKED = wire.Standing.REVOKED.value, _("revoked")
+
+
 class Grant(Limited):
     """An owner's leave. Its limits are at most those of the request, and only ever become tighter; the host takes
     the tighter of all that it has seen."""
@@ -151,6 +160,10 @@ class Grant(Limited):
     approved_at = models.DateTimeField(_("approved"), default=timezone.now)
     tightened_at = models.DateTimeField(_("tightened"), null=True)
     revoked_at = models.DateTimeField(_("ended"), null=True)
+    serial = models.BigIntegerField(_("serial of the latest change"), default=1, editable=False)
+    standing = models.CharField(_("at the host"), max_length=10, choices=HostStanding.choices, blank=True)
+    standing_at = models.DateTimeField(_("at the host since"), null=True)
+    standing_signed = models.TextField(_("signed standing"), blank=True)
 
     objects: ClassVar = rules.Grants.as_manager()
 

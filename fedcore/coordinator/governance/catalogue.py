@@ -45,6 +45,7 @@ class OwnerHost(models.Model):
     version = models.CharField(_("program version"), max_length=40, blank=True, editable=False)
     last_contact = models.DateTimeField(_("last contact"), null=True, editable=False)
     away_told_at = models.DateTimeField(_("told that it is away"), null=True, editable=False)
+    grants_serial = models.BigIntegerField(_("serial of its grants"), default=1, editable=False)
 
     objects: ClassVar = rules.OwnerHosts.as_manager()
 

@@ -30,7 +30,7 @@ from django.dispatch import Signal
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from fedcore.coordinator.governance import notices, renewals
+from fedcore.coordinator.governance import notices, renewals, standings
 from fedcore.coordinator.governance.limits import NAMES, Limited, Limits, excess, limits_of, narrowed
 from fedcore.coordinator.governance.models import (
     UNDECIDED,
@@ -123,6 +123,7 @@ def approve(
         grant = Grant(request=request, approved_by=person, approved_at=now, **values)
         grant.proposed_by = first.proposed_by if first else None
         grant.save(force_insert=True)
+        standings.note_change(grant)
         Proposal.objects.filter(request=request).delete()
         _say(request, person, Said.APPROVED, reason, now)
         _tell_scientist(
@@ -204,6 +205,7 @@ def tighten(request: AccessRequest, person: Person, limits: Limits, reason: str)
             setattr(grant, name, value)
         grant.tightened_at = now
         grant.save(update_fields=[*NAMES, "tightened_at"])
+        standings.note_change(grant)
         _say(request, person, Said.TIGHTENED, reason, now)
         _tell_scientist(
             request, About.TIGHTENED, _("%(person)s tightened your grant for %(dataset)s."), person
@@ -222,6 +224,7 @@ def revoke(request: AccessRequest, person: Person, reason: str) -> None:
     with transaction.atomic():
         _move(request, Decision.REVOKE, RequestState.REVOKED, person, reason, now)
         Grant.objects.filter(request=request).update(revoked_at=now)
+        standings.note_change(request.grant)
         _say(request, person, Said.REVOKED, reason, now)
         _tell_scientist(request, About.REVOKED, _("%(person)s revoked your grant for %(dataset)s."), person)
 
@@ -236,7 +239,10 @@ def withdraw(request: AccessRequest, person: Person, reason: str = "") -> None:
     with transaction.atomic():
         _move(request, Decision.WITHDRAW, RequestState.WITHDRAWN)
         Proposal.objects.filter(request=request).delete()
-        Grant.objects.filter(request=request).update(revoked_at=now)
+        grant = Grant.objects.filter(request=request).first()
+        if grant is not None:
+            Grant.objects.filter(pk=grant.pk).update(revoked_at=now)
+            standings.note_change(grant)
         _say(request, person, Said.WITHDRAWN, reason, now)
         said = _("%(person)s withdrew the request for %(dataset)s.")
         _tell_owners(request, About.WITHDRAWN, said, person)

@@ -14,8 +14,9 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
+from fedcore.coordinator.governance import standings
 from fedcore.coordinator.governance.booking import book_release
-from fedcore.coordinator.governance.models import OwnerHost
+from fedcore.coordinator.governance.models import HostStanding, OwnerHost
 from fedcore.coordinator.governance.problems import DecisionError
 from fedcore.coordinator.runs import ending
 from fedcore.coordinator.runs.bell import TRAIN, ring
@@ -84,21 +85,29 @@ def _stopped(run: Run, orders: Sequence[RunOrder], roster: Sequence[RunDataset],
     if silent is not None:
         ending.stop(run, RefusalCode.OWNER_AWAY, now, host=silent.host, state=state)
     elif late:
-        waiting = next((entry for entry in roster if is_undecided(entry.request)), None)
-        code = RefusalCode.NOT_GRANTED if waiting else RefusalCode.EXPIRED
-        host = waiting.host if waiting else None
+        code, host = _missed(run, roster)
         ending.stop(run, code, now, host=host, detail="The run's deadline has passed.", state=state)
     return run.ended
+
+
+def _missed(run: Run, roster: Sequence[RunDataset]) -> tuple[RefusalCode, OwnerHost | None]:
+    """What a run whose deadline has passed was waiting for, and at whom."""
+    for entry in roster if run.started_at is None else ():
+        if is_undecided(entry.request):
+            return RefusalCode.NOT_GRANTED, entry.host
+        if standings.awaited(entry.request.grant, entry.host):
+            waits = entry.request.grant.standing == HostStanding.WAITING
+            return (RefusalCode.GRANT_NOT_CONFIRMED if waits else RefusalCode.OWNER_AWAY), entry.host
+    return RefusalCode.EXPIRED, None
 
 
 def _start(run: Run, roster: Sequence[RunDataset], now: datetime) -> bool:
     """Begin a run whose grants are all usable; whether it has begun."""
     if not _grants_hold(run, roster, now):
         return False
-    waiting = [entry for entry in roster if is_undecided(entry.request)]
+    waiting = _awaited(roster)
     if waiting:
-        owners = ", ".join(f"{entry.host.name} ({entry.name})" for entry in waiting)
-        _enter(run, RunState.AWAITING_GRANTS, "", f"Waiting for the approval of {owners}.", False, 0.0)
+        _enter(run, RunState.AWAITING_GRANTS, "", waiting, True, 0.0)
         return False
     for entry in roster:
         grant = entry.request.grant
@@ -108,6 +117,20 @@ def _start(run: Run, roster: Sequence[RunDataset], now: datetime) -> bool:
     run.started_at = now
     run.save(update_fields=["started_at"])
     return True
+
+
+def _awaited(roster: Sequence[RunDataset]) -> str:
+    """What is missing before every grant can be used: approvals at the coordinator first, then the hosts' word."""
+    waiting = [entry for entry in roster if is_undecided(entry.request)]
+    if waiting:
+        owners = ", ".join(f"{entry.host.name} ({entry.name})" for entry in waiting)
+        return f"Waiting for the approval of {owners}."
+    said = [
+        f"{entry.name}: {words}"
+        for entry in roster
+        if (words := standings.awaited(entry.request.grant, entry.host))
+    ]
+    return f"Waiting for the owners' hosts. {'; '.join(said)}." if said else ""
 
 
 def _grants_hold(run: Run, roster: Sequence[RunDataset], now: datetime) -> bool:

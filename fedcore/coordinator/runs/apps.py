@@ -10,6 +10,8 @@ class RunsConfig(AppConfig):
 
     def ready(self) -> None:
         from fedcore.coordinator.governance.decisions import decided
+        from fedcore.coordinator.governance.standings import stood
         from fedcore.coordinator.runs.decisions import look_again
 
         decided.connect(look_again)
+        stood.connect(look_again)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from fedcore.coordinator.governance import standings
 from fedcore.coordinator.governance.limits import epsilon_covers, shown_epsilon
 from fedcore.coordinator.governance.models import UNDECIDED, AccessRequest, RequestState
 from fedcore.coordinator.runs.problems import Problem, Problems
@@ -43,6 +44,10 @@ def gaps_of(request: AccessRequest, spec: RunSpec, wanted: DatasetVersion, now: 
     state = RequestState(request.state)
     if state in _ENDED:
         yield Gap(_ENDED[state], f"The request is {request.get_state_display()}.")
+        return
+    code = standings.refusal(request.grant) if state is RequestState.APPROVED else None
+    if code is not None:
+        yield Gap(code, f"{request.dataset.host.name} says so.")
         return
     if request.limits.expires_at <= now:
         yield Gap(RefusalCode.GRANT_EXPIRED)

@@ -1,5 +1,5 @@
-"""Runs and the owners' decisions: an approval starts what waited for it; a grant that is revoked, given back or
-tightened stops what relied on it, and takes from the coordinator what it still holds."""
+"""Runs and the owners' decisions, at the coordinator and at their hosts: leave starts what waited for it; a grant that
+is revoked, given back or tightened stops what relied on it, and takes from the coordinator what it still holds."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from fedcore.coordinator.runs.models import Run
 
 
 def look_again(sender: Any, request: AccessRequest, **more: Any) -> None:
-    """Have every unfinished run looked at that uses the request which was decided about; of the finished ones let go
-    of what the grants no longer allow."""
+    """Have every unfinished run looked at that uses the request which was decided about, here or at its host; of the
+    finished ones let go of what the grants no longer allow."""
     for run_id in Run.objects.unfinished().filter(datasets__request=request).values_list("pk", flat=True):
         bell.ring(run_id)
     now = timezone.now()

@@ -4,7 +4,7 @@
 |---|---|---|---|---|
 | every grant is in force | where releases are left | yes | yes | where every grant allows download |
 | a grant has expired | no | yes | yes | no, deleted |
-| a grant is revoked or given back | no | no, deleted | no | no, deleted |
+| a grant is revoked, here or at the host, or given back | no | no, deleted | no | no, deleted |
 
 An expiry bounds when data may be used, and a model that was finished by then was handed over with its run. A revocation
 ends everything that the coordinator can end: it deletes the model and the dataset that it still holds. What a scientist
@@ -20,6 +20,7 @@ from datetime import datetime
 
 from django.utils.translation import gettext as _
 
+from fedcore.coordinator.governance import standings
 from fedcore.coordinator.governance.models import AccessRequest, RequestState
 from fedcore.coordinator.runs.flow import MODEL_AT_COORDINATOR
 from fedcore.coordinator.runs.models import Run
@@ -41,7 +42,7 @@ def rights_of(run: Run, now: datetime) -> Rights:
     """The rights of what the run makes or made."""
     joined = AccessRequest.objects.filter(run_datasets__run=run).select_related("dataset__host", "grant")
     requests = list(joined.order_by("run_datasets__position"))
-    holds = bool(requests) and all(request.state == RequestState.APPROVED for request in requests)
+    holds = bool(requests) and all(_holds(request) for request in requests)
     current = holds and not any(request.is_over(now) for request in requests)
     is_here = run.protocol_kind in MODEL_AT_COORDINATOR
     return Rights(
@@ -54,12 +55,19 @@ def rights_of(run: Run, now: datetime) -> Rights:
     )
 
 
+def _holds(request: AccessRequest) -> bool:
+    """Whether the owner's leave has not been ended, at the coordinator or at the owner's host."""
+    return request.state == RequestState.APPROVED and standings.refusal(request.grant) is None
+
+
 def _because(requests: Sequence[AccessRequest], now: datetime) -> str:
     """The first grant that is not in force."""
     for request in requests:
         told = {"dataset": request.dataset, "state": request.get_state_display()}
         if request.state != RequestState.APPROVED:
             return _("The grant of %(dataset)s is %(state)s.") % told
+        if not _holds(request):
+            return _("The grant of %(dataset)s was ended at the owner's host.") % told
         if request.is_over(now):
             return _("The grant of %(dataset)s has expired.") % told
     refusing = [request for request in requests if not request.grant.download]

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from fedcore.owner.config import Config, Dataset
-from fedcore.owner.facts import Allowed, DatasetFacts, Decision, Facts, PluginFacts, Refused
+from fedcore.owner.facts import Allowed, DatasetFacts, Decision, Facts, GrantFacts, PluginFacts, Refused
+from fedcore.owner.limits import Limits
 from fedcore.wire.access import AccessRequest, Grant
 from fedcore.wire.codes import RefusalCode
 from fedcore.wire.spec import DatasetVersion
@@ -29,13 +30,22 @@ class Work(Case):
 
 @dataclass(frozen=True)
 class OwnerWork(Work):
-    """Work on data of this host: the dataset as the policy offers it, the run names it, and it lies on the disk."""
+    """Work on data of this host: the dataset as the policy offers it, the run names it, and it lies on the disk.
+
+    `grant` is what the order says, `held` what this host knows of the same grant.
+    """
 
     offer: Dataset
     named: DatasetVersion
     found: DatasetFacts
     grant: Grant
     request: AccessRequest
+    held: GrantFacts
+
+    @property
+    def limits(self) -> Limits:
+        """How far the grant goes: what was asked for, granted, and is left of it on this host."""
+        return granted_limits(self.request, self.grant, self.held)
 
     @property
     def subject(self) -> str:
@@ -43,13 +53,18 @@ class OwnerWork(Work):
 
     @property
     def releases(self) -> int:
-        """How many runs the grant covers."""
-        return covered_runs(self.request, self.grant, self.offer)
+        """How many runs the grant covers here."""
+        return covered_runs(self.limits, self.offer)
 
 
-def covered_runs(request: AccessRequest, grant: Grant, offer: Dataset) -> int:
-    """How many runs a grant covers here: the least of what was asked, granted, and allowed by the policy."""
-    return min(request.releases, grant.releases, offer.releases)
+def granted_limits(request: AccessRequest, grant: Grant, held: GrantFacts) -> Limits:
+    """The narrowest of what was asked for, what the order says was granted, and what this host knows."""
+    return Limits.of_grant(grant).within(Limits.of_request(request)).within(held.limits)
+
+
+def covered_runs(limits: Limits, offer: Dataset) -> int:
+    """How many runs a grant with these limits covers here: no more than the policy allows."""
+    return min(limits.releases, offer.releases)
 
 
 def require(holds: bool, code: RefusalCode, why: str) -> Decision:

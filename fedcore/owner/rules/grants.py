@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from fedcore.owner.facts import Decision
-from fedcore.owner.rules.case import OwnerWork, require
+from fedcore.owner.facts import Decision, Ruling
+from fedcore.owner.reach import Reach, beyond_ceilings
+from fedcore.owner.rules.case import OwnerWork, listed, require
 from fedcore.wire.codes import RefusalCode
 
 
@@ -28,6 +29,16 @@ def retention_date_has_not_passed(work: OwnerWork) -> Decision:
     )
 
 
+def hours_allow_work(work: OwnerWork) -> Decision:
+    time = f"{datetime.fromtimestamp(work.facts.now, UTC):%H:%M}"
+    return require(
+        not work.offer.hours or any(_is_within(time, hours) for hours in work.offer.hours),
+        RefusalCode.OUTSIDE_HOURS,
+        f"{work.subject} allows work at {listed(work.offer.hours)} UTC, and it is {time}. Run again within them, or "
+        "change hours in the policy.",
+    )
+
+
 def request_is_the_one_the_run_names(work: OwnerWork) -> Decision:
     named = work.facts.spec.grant_of(work.facts.host)
     return require(
@@ -47,6 +58,16 @@ def request_is_signed_by_the_scientist(work: OwnerWork) -> Decision:
     )
 
 
+def grant_is_held_for_the_scientist(work: OwnerWork) -> Decision:
+    """The digest of a request does not cover who signed it: another scientist could sign the same text."""
+    return require(
+        work.held.scientist == work.facts.scientist,
+        RefusalCode.NOT_GRANTED,
+        f"This host holds grant {work.grant.request.digest} for {work.held.scientist}, and the run is signed by "
+        f"{work.facts.scientist}. Request access with a request of one's own.",
+    )
+
+
 def request_is_for_this_dataset(work: OwnerWork) -> Decision:
     return require(
         work.request.dataset == work.named,
@@ -57,8 +78,37 @@ def request_is_for_this_dataset(work: OwnerWork) -> Decision:
     )
 
 
+def grant_is_not_refused_here(work: OwnerWork) -> Decision:
+    return require(
+        work.held.ruling is not Ruling.REFUSED,
+        RefusalCode.NOT_GRANTED,
+        f"Grant {work.grant.request.digest} was refused on this host, which is final. Request access anew.",
+    )
+
+
+def grant_is_not_revoked_here(work: OwnerWork) -> Decision:
+    return require(
+        work.held.ruling is not Ruling.REVOKED,
+        RefusalCode.GRANT_REVOKED,
+        f"Grant {work.grant.request.digest} is revoked on this host, which is final. Request access anew.",
+    )
+
+
+def grant_takes_effect(work: OwnerWork) -> Decision:
+    """Within the ceilings a grant takes effect as soon as it arrives, beyond them when a person here confirms it."""
+    held = work.held
+    reach = Reach.of(work.request, work.limits, work.offer, held.character_steps, held.received_at)
+    above = beyond_ceilings(reach, work.offer.ceilings)
+    return require(
+        held.ruling is Ruling.CONFIRMED or not above,
+        RefusalCode.GRANT_NOT_CONFIRMED,
+        f"Grant {work.grant.request.digest} goes beyond [datasets.{work.named.name}.ceilings]: {'; '.join(above)}. "
+        "Look at it with `fedcore-owner grants show`, then confirm or refuse it.",
+    )
+
+
 def grant_has_not_expired(work: OwnerWork) -> Decision:
-    until = min(work.request.expires_at, work.grant.expires_at)
+    until = work.limits.expires_at
     return require(
         work.facts.now < until,
         RefusalCode.GRANT_EXPIRED,
@@ -77,10 +127,11 @@ def releases_are_left(work: OwnerWork) -> Decision:
 
 def download_is_allowed(work: OwnerWork) -> Decision:
     return require(
-        not work.grant.download or (work.request.download and work.offer.download),
+        not work.grant.download or (work.limits.download and work.offer.download),
         RefusalCode.DOWNLOAD_NOT_ALLOWED,
-        f"The grant lets the scientist download rows, and {work.subject} or the request does not. Grant without "
-        "download, or set download = true in the policy; what is handed over cannot be called back.",
+        f"The grant lets the scientist download rows, and {work.subject}, the request, or what is left of the grant "
+        "on this host does not. Grant without download, or set download = true in the policy; what is handed over "
+        "cannot be called back.",
     )
 
 
@@ -92,3 +143,9 @@ def enough_rows_take_part(work: OwnerWork) -> Decision:
         f"The run uses {rows} rows, {work.subject} has minimum_rows {work.offer.minimum_rows}. Use more rows, or lower "
         "it in the policy.",
     )
+
+
+def _is_within(time: str, hours: str) -> bool:
+    """Whether a time of day, such as 07:30, lies in hours such as 22:00-06:00. The end is not within."""
+    start, _, end = hours.partition("-")
+    return start <= time < end if start < end else time >= start or time < end

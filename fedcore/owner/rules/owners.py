@@ -10,7 +10,7 @@ from fedcore.wire.codes import RefusalCode
 def enough_owners_take_part(work: OwnerWork) -> Decision:
     needed = max(
         work.facts.spec.minimum_owners,
-        work.request.minimum_owners,
+        work.limits.minimum_owners,
         work.offer.minimum_owners,
         work.plugins.backend.minimum_owners,
     )
@@ -18,7 +18,7 @@ def enough_owners_take_part(work: OwnerWork) -> Decision:
     return require(
         len(owners) >= needed,
         RefusalCode.TOO_FEW_OWNERS,
-        f"{needed} organisations must bring data by run, request, {work.subject} and backend, and there are "
+        f"{needed} organisations must bring data by run, grant, {work.subject} and backend, and there are "
         f"{listed(sorted(owners))}. Run with more owners.",
     )
 

@@ -1,4 +1,4 @@
-"""Rules on what is done with the data: by policy and granted request, and by what the backend shows."""
+"""Rules on what is done with the data: by policy and grant, and by what the backend shows."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from fedcore.wire.spec import Protocol
 
 def purpose_is_allowed(work: OwnerWork) -> Decision:
     asked, code = work.facts.spec.purpose, RefusalCode.PURPOSE_NOT_ALLOWED
-    return _in_policy_and_request(work, "purpose", asked, work.offer.purposes, (work.request.purpose,), code)
+    return _in_policy_and_grant(work, "purpose", asked, work.offer.purposes, (work.request.purpose,), code)
 
 
 def protocol_is_allowed(work: OwnerWork) -> Decision:
     asked, code = work.facts.spec.protocol, RefusalCode.PROTOCOL_NOT_ALLOWED
-    return _in_policy_and_request(work, "protocol", asked, work.offer.protocols, work.request.protocols, code)
+    return _in_policy_and_grant(work, "protocol", asked, work.offer.protocols, work.limits.protocols, code)
 
 
 def backend_is_allowed(work: OwnerWork) -> Decision:
     asked, code = work.facts.spec.backend.name, RefusalCode.BACKEND_NOT_ALLOWED
-    return _in_policy_and_request(work, "backend", asked, work.offer.backends, work.request.backends, code)
+    return _in_policy_and_grant(work, "backend", asked, work.offer.backends, work.limits.backends, code)
 
 
 def model_is_allowed(work: OwnerWork) -> Decision:
     asked, code = work.facts.spec.model.name, RefusalCode.MODEL_NOT_ALLOWED
-    return _in_policy_and_request(work, "model", asked, work.offer.models, work.request.models, code)
+    return _in_policy_and_grant(work, "model", asked, work.offer.models, work.limits.models, code)
 
 
 def pipeline_is_granted(work: OwnerWork) -> Decision:
@@ -73,20 +73,20 @@ def character_steps_are_named(work: OwnerWork) -> Decision:
 
 
 def privacy_limit_is_kept(work: OwnerWork) -> Decision:
-    limits = [limit for limit in (work.request.privacy.epsilon_micro, work.offer.epsilon) if limit != "none"]
+    limits = [limit for limit in (work.limits.epsilon_micro, work.offer.epsilon) if limit != "none"]
     return require(
         not limits or work.facts.spec.privacy.epsilon_micro != "none",
         RefusalCode.EPSILON_NOT_ALLOWED,
-        f"The request or {work.subject} sets an epsilon, and the run promises none. Submit a run with an epsilon.",
+        f"The grant or {work.subject} sets an epsilon, and the run promises none. Submit a run with an epsilon.",
     )
 
 
-def _in_policy_and_request(
+def _in_policy_and_grant(
     case: OwnerWork,
     noun: str,
     asked: str,
     allowed: Sequence[str],
-    requested: Sequence[str],
+    granted: Sequence[str],
     code: RefusalCode,
 ) -> Decision:
     if asked not in allowed:
@@ -96,8 +96,7 @@ def _in_policy_and_request(
             "the policy, or submit a run with another.",
         )
     return require(
-        asked in requested,
+        asked in granted,
         code,
-        f"The granted request covers the {noun}s {listed(requested)}, and the run's is {asked!r}. Request access "
-        "for it.",
+        f"The grant covers the {noun}s {listed(granted)}, and the run's is {asked!r}. Request access for it.",
     )

@@ -94,9 +94,10 @@ class World:
     def grant(
         self, host: ScriptedHost, limits: decisions.Limits | None = None, **changes: Any
     ) -> AccessRequest:
-        """Sam's request, approved by the host's owner."""
+        """Sam's request, approved by the host's owner, and in force at the host."""
         request = self.ask(host, **changes)
         decisions.approve(request, self.owners[host.row.name], limits)
+        assert host.stand(request.pk).status_code == 200
         return request
 
     def spec(self, protocol: Protocol = Protocol.POOLED, **changes: Any) -> RunSpec:

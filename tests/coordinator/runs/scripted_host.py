@@ -17,6 +17,7 @@ from django.test import Client
 from fedcore.coordinator.governance.models import (
     OwnerHost,
 )
+from fedcore.coordinator.identity import coordinator_key
 from fedcore.coordinator.plugins import installed
 from fedcore.plugin_api.evaluation import count_scores, to_evaluated
 from fedcore.plugin_api.models import LabelledRows, ModelType
@@ -32,6 +33,7 @@ from fedcore.plugin_api.serialise import (
 )
 from fedcore.plugin_api.steps import Summary
 from fedcore.plugin_api.values import Matrix
+from fedcore.wire.access import GrantNotice, GrantStanding, Standing
 from fedcore.wire.agreement import (
     check_proofs,
     open_share,
@@ -105,6 +107,19 @@ class ScriptedHost:
         message = Announcement(datasets=offers, announced_at=at or int(time.time()))
         body = message.signed_by(self.key).encode().encode()
         return self.send("POST", "/api/host/announcements", body)
+
+    def stand(self, grant: str, standing: Standing = Standing.IN_FORCE, decided_at: int | None = None) -> Any:
+        """Tell how a grant stands here."""
+        at = int(time.time()) if decided_at is None else decided_at
+        message = GrantStanding(request=grant, standing=standing, decided_at=at)
+        return self.send("POST", "/api/host/standings", message.signed_by(self.key).encode().encode())
+
+    def notices(self, after: int = 0) -> list[GrantNotice]:
+        """What is new of the grants on this host's data, verified as a host does."""
+        answer = json.loads(self.send("GET", f"/api/host/grants?after={after}").content)
+        key = coordinator_key().public
+        envelopes = [Signed.parse(json.dumps(notice), 2**22) for notice in answer["notices"]]
+        return [signed.open(GrantNotice, signer=key) for signed in envelopes]
 
     def orders(self, after: int | None = None) -> list[Order]:
         """The open orders, verified as a host does."""

@@ -76,6 +76,7 @@ def test_a_run_waits_for_the_approval_of_its_requests(world: Any) -> None:
     )
     assert not RunOrder.objects.exists()
     decisions.approve(world.requests["north"], world.owners["north"])
+    world.north.stand(world.requests["north"].pk)
     sweep_runs()
     assert world.open_orders(run) == [("check", "north"), ("check", "south")]
 

@@ -109,7 +109,7 @@ def test_a_poll_ends_empty_when_its_time_is_up(world: Any) -> None:
         headers = sign_request(world.north.key, "GET", path, b"", int(time.time()))
         return await AsyncClient().get(path, headers=headers)
 
-    assert async_to_sync(poll)().json() == {"cursor": 3, "orders": []}
+    assert async_to_sync(poll)().json() == {"cursor": 3, "orders": [], "grants": 1}
 
 
 def test_one_watch_looks_for_all_that_wait_and_stops_when_nobody_does() -> None:

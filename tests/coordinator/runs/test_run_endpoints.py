@@ -12,6 +12,7 @@ from django.test import AsyncClient, Client
 from knox.models import AuthToken
 
 from fedcore.coordinator.api import waiting
+from fedcore.coordinator.governance.models import OwnerHost
 from fedcore.coordinator.runs.advance import advance
 from fedcore.coordinator.runs.models import Run, RunEvent
 from fedcore.wire.spec import Protocol
@@ -49,6 +50,7 @@ def test_the_owner_of_the_data_follows_the_run_but_gets_no_model(world: Any, api
 
 
 def test_a_run_shows_where_it_is(world: Any, api: Any, pooled: Run) -> None:
+    OwnerHost.objects.update(last_contact=None)
     advance(pooled.pk)
     shown = api(world.sam).get(f"/api/runs/{pooled.pk}").json()
     assert (shown["state"], shown["phase"], shown["code"], shown["culprit"]) == (

@@ -11,12 +11,19 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
+from fedcore.coordinator.governance import standings
 from fedcore.coordinator.governance.admin.base import GovernedAdmin, badge, code
 from fedcore.coordinator.governance.admin.deciding import DecidingAdmin
 from fedcore.coordinator.governance.explained import explain
 from fedcore.coordinator.governance.limits import shown_epsilon
-from fedcore.coordinator.governance.models import AccessRequest, Grant
+from fedcore.coordinator.governance.models import AccessRequest, Grant, HostStanding
 
+STANDING_COLOURS = {
+    HostStanding.IN_FORCE: "success",
+    HostStanding.WAITING: "warn",
+    HostStanding.REFUSED: "danger",
+    HostStanding.REVOKED: "danger",
+}
 STATE_COLOURS = {
     "waiting": "warn",
     "asked_back": "info",
@@ -93,20 +100,35 @@ class AccessRequestAdmin(DecidingAdmin):
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         asked = self.get_object(request, object_id)
-        shown = {"explained": explain(asked) if asked else None, "title": _("Access request")}
+        grant = Grant.objects.filter(pk=object_id).select_related("request__dataset__host").first()
+        shown = {
+            "explained": explain(asked) if asked else None,
+            "title": _("Access request"),
+            "at_host": standings.in_words(grant, grant.request.dataset.host) if grant else "",
+        }
         page: HttpResponse = super().change_view(request, object_id, form_url, (extra_context or {}) | shown)
         return page
 
 
 @admin.register(Grant)
 class GrantAdmin(GovernedAdmin):
-    list_display = ("subject", "scientist", "used", "expires_at", "download", "state", "approved_by")
-    list_filter = ("request__dataset__host__organisation", "revoked_at", "download")
+    list_display = (
+        "subject",
+        "scientist",
+        "used",
+        "expires_at",
+        "download",
+        "state",
+        "at_host",
+        "approved_by",
+    )
+    list_filter = ("request__dataset__host__organisation", "revoked_at", "standing", "download")
     list_select_related = ("request__dataset__host__organisation", "request__requested_by", "approved_by")
     search_fields = ("request__digest", "request__requested_by__username", "request__dataset__name")
     fields = readonly_fields = (
         *("asked", "scientist", "state", "used", "expires_at", "in_words", "epsilon", "minimum_owners"),
         *("download", "approved_by", "proposed_by", "approved_at", "tightened_at", "revoked_at"),
+        *("at_host_in_words", "standing_at", "shown_standing"),
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Grant]:
@@ -144,3 +166,22 @@ class GrantAdmin(GovernedAdmin):
         if grant.request.is_over():
             return badge(_("expired"), "warn")
         return badge(_("usable"), "success") if grant.is_usable() else badge(_("used up"), "warn")
+
+    @admin.display(description=_("at the host"), ordering="standing")
+    def at_host(self, grant: Grant) -> str:
+        return standing_badge(grant)
+
+    @admin.display(description=_("at the host"))
+    def at_host_in_words(self, grant: Grant) -> str:
+        return standings.in_words(grant, grant.request.dataset.host)
+
+    @admin.display(description=_("signed standing"))
+    def shown_standing(self, grant: Grant) -> str:
+        return code(grant.standing_signed) if grant.standing_signed else "-"
+
+
+def standing_badge(grant: Grant) -> str:
+    """How a grant stands at its owner's host, as a coloured word."""
+    if not grant.standing:
+        return badge(_("not answered yet"), "warn")
+    return badge(grant.get_standing_display(), STANDING_COLOURS[HostStanding(grant.standing)])
