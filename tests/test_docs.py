@@ -119,10 +119,13 @@ def test_a_documented_command_of_the_client_exists(line: str) -> None:
 def test_a_documented_command_of_the_owner_exists(line: str) -> None:
     from fedcore.owner.cli import app as owner_app
 
-    group = typer.main.get_command(owner_app)
     words = shlex.split(line)[1:]
-    name = next(word for word in words if word in group.commands)  # type: ignore[attr-defined]
-    options = known_options(group) | known_options(group.commands[name])  # type: ignore[attr-defined]
+    command, options = typer.main.get_command(owner_app), set()
+    for word in words:
+        options |= known_options(command)
+        command = getattr(command, "commands", {}).get(word, command)
+    options |= known_options(command)
+    assert not hasattr(command, "commands"), f"{line} stops at a group of commands"
     assert {word for word in words if word.startswith("--")} <= options
 
 
