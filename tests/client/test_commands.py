@@ -85,11 +85,15 @@ def test_an_unknown_dataset_is_named_with_those_that_exist(fedcore: Any) -> None
 
 def test_requests_shows_states_and_releases(fedcore: Any, coordinator: FakeCoordinator) -> None:
     coordinator.requests = [
-        _request(state="approved", grant={"releases": 3, "releases_used": 1}),
+        _request(state="approved", grant={"releases": 3, "releases_used": 1, "standing": "in_force"}),
+        _request(state="approved", grant={"releases": 3, "releases_used": 0, "standing": "waiting"}),
+        _request(state="approved", grant={"releases": 3, "releases_used": 0, "standing": ""}),
         _request(state="refused", decision_reason="Too broad."),
     ]
     output = fedcore("requests").output
     assert "1 of 3" in output
+    for standing in ("in force", "waiting", "not answered yet"):
+        assert f" {standing} " in output
     assert "Too broad." in output
 
 
