@@ -27,5 +27,12 @@ class OrderId(_Hexadecimal):
     regex = "[0-9a-f]{32}"
 
 
+class TokenName(_Hexadecimal):
+    """How an API token is named."""
+
+    regex = "[0-9a-f]{16}"
+
+
 register_converter(Digest, "digest")
+register_converter(TokenName, "token")
 register_converter(OrderId, "order")

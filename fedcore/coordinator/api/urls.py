@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django.urls import include, path
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from fedcore.coordinator.api import (
     access,
@@ -11,12 +11,15 @@ from fedcore.coordinator.api import (
     catalogue,
     people,
     public,
+    tokens,
 )
 
 urlpatterns = [
     path("login", people.LoginView.as_view(), name="login"),
     path("logout", people.LogoutView.as_view(), name="logout"),
     path("me", people.MeView.as_view(), name="me"),
+    path("tokens", tokens.TokensView.as_view(), name="tokens"),
+    path("tokens/<token:name>", tokens.TokenView.as_view(), name="token"),
     path("keys", people.KeysView.as_view(), name="keys"),
     path("datasets", catalogue.DatasetsView.as_view(), name="datasets"),
     path("hosts", catalogue.HostsView.as_view(), name="hosts"),
@@ -29,6 +32,6 @@ urlpatterns = [
     path("coordinator", public.CoordinatorView.as_view(), name="coordinator"),
     path("health", public.HealthView.as_view(), name="health"),
     path("schema", SpectacularAPIView.as_view(), name="schema"),
-    path("docs", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
+    path("docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
     path("", include("fedcore.coordinator.api.run_urls")),
 ]

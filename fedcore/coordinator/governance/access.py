@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 
 from fedcore.coordinator.governance import rules
 from fedcore.coordinator.governance.catalogue import DIGEST_LENGTH, Dataset
-from fedcore.coordinator.governance.people import KEY_LENGTH, NAME_LENGTH, Person
+from fedcore.coordinator.governance.people import KEY_LENGTH, NAME_LENGTH, Person, Role
 from fedcore.wire import access as wire
 from fedcore.wire.keys import fingerprint
 from fedcore.wire.signing import Signed
@@ -81,6 +81,15 @@ class AccessRequest(models.Model):
     def fingerprint(self) -> str:
         """The fingerprint of the key that signed."""
         return fingerprint(self.signer)
+
+
+    @property
+    def has_lapsed(self) -> bool:
+        """Whether the person who asked no longer works as a data scientist of the organisation that the text names."""
+        person = self.requested_by
+        works_for = person.organisation.name if person.organisation else ""
+        named = wire.AccessRequest.parse(self.text).organisation
+        return not (person.is_active and person.has_role(Role.DATA_SCIENTIST) and works_for == named)
 
 
 class Grant(models.Model):

@@ -153,8 +153,13 @@ class Person(AbstractUser):
         """Whether this person decides about the data of an organisation."""
         return self.is_active and self.organisation_id == organisation_id and self.has_role(Role.DATA_OWNER)
 
-    def refresh_from_db(self, *args: Any, **kwargs: Any) -> None:
+    def forget_roles(self) -> None:
+        """Read the roles again when they are next asked for."""
         self.__dict__.pop("_roles", None)
+        self.__dict__.get("_prefetched_objects_cache", {}).pop("memberships", None)
+
+    def refresh_from_db(self, *args: Any, **kwargs: Any) -> None:
+        self.forget_roles()
         super().refresh_from_db(*args, **kwargs)
 
 

@@ -109,7 +109,7 @@ def _start(run: Run, roster: Sequence[RunDataset], now: datetime) -> bool:
 
 
 def _grants_hold(run: Run, roster: Sequence[RunDataset], now: datetime) -> bool:
-    """Stop the run if a grant was refused, revoked or has expired; whether all hold or wait."""
+    """Stop the run if a grant was refused or revoked, or has expired or lapsed; whether all hold or wait."""
     for entry in roster:
         code = _broken(entry.request, now)
         if code is not None:
@@ -119,6 +119,8 @@ def _grants_hold(run: Run, roster: Sequence[RunDataset], now: datetime) -> bool:
 
 
 def _broken(request: AccessRequest, now: datetime) -> RefusalCode | None:
+    if request.has_lapsed:
+        return RefusalCode.SCIENTIST_LEFT
     if request.state == RequestState.REFUSED:
         return RefusalCode.NOT_GRANTED
     if request.state == RequestState.REVOKED:

@@ -43,7 +43,7 @@ class Catalogue:
                 for wanted in spec.datasets
                 if (wanted.host, wanted.name) in by_name
             },
-            requests={request.pk: request for request in requests.select_related("dataset__host", "grant")},
+            requests={request.pk: request for request in requests.select_related("dataset__host", "grant", "requested_by__organisation")},
             reference=OwnerHost.objects.filter(signing_key=spec.reference_host or "").first(),
         )
 
@@ -130,7 +130,9 @@ def check_grants(spec: RunSpec, signer: str, catalogue: Catalogue, now: datetime
 
 def _check_state(request: AccessRequest, now: datetime) -> Problems:
     subject = str(request.dataset)
-    if request.state == RequestState.REFUSED:
+    if request.has_lapsed:
+        yield Problem.of(RefusalCode.SCIENTIST_LEFT, subject)
+    elif request.state == RequestState.REFUSED:
         yield Problem.of(RefusalCode.NOT_GRANTED, f"{subject} (refused)")
     elif request.state == RequestState.REVOKED:
         yield Problem.of(RefusalCode.GRANT_REVOKED, subject)

@@ -61,8 +61,24 @@ def cancel(run_id: str) -> Run:
     return run
 
 
+@transaction.atomic
+def cancel_lapsed(run_id: str) -> None:
+    """Cancel a run whose scientist may no longer have one: see `AccessRequest.has_lapsed`."""
+    run: Run = Run.objects.select_for_update().get(pk=run_id)
+    if not run.ended and has_lapsed(run):
+        stop(run, RefusalCode.SCIENTIST_LEFT, timezone.now(), state=RunState.CANCELLED)
+
+
+def has_lapsed(run: Run) -> bool:
+    """Whether the scientist no longer works for the organisation that the run's access requests name."""
+    used = run.datasets.select_related("request__requested_by__organisation")
+    return any(entry.request.has_lapsed for entry in used)
+
+
 def may_download(run: Run, now: datetime) -> bool:
     """Whether the merged pseudonymised dataset may be handed out: every owner's grant allows it, now."""
+    if has_lapsed(run):
+        return False
     grants = Grant.objects.filter(request__run_datasets__run=run)
     leave = grants.filter(download=True, revoked_at=None, expires_at__gt=now)
     owners = RunDataset.objects.filter(run=run).count()
