@@ -200,7 +200,15 @@ AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_RESET_ON_SUCCESS = True
 AXES_LOCKOUT_CALLABLE = "fedcore.coordinator.api.errors.locked_out"
 AXES_VERBOSE = False
-AXES_SENSITIVE_PARAMETERS = ["username", "ip_address", "password", "token", "code", "otp", "csrfmiddlewaretoken"]
+AXES_SENSITIVE_PARAMETERS = [
+    "username",
+    "ip_address",
+    "password",
+    "token",
+    "code",
+    "otp",
+    "csrfmiddlewaretoken",
+]
 AXES_DISABLE_ACCESS_LOG = True
 AXES_ENABLE_ADMIN = False
 
@@ -217,7 +225,7 @@ REST_FRAMEWORK = {
     "EXCEPTION_HANDLER": "fedcore.coordinator.api.errors.handle",
     "UNICODE_JSON": True,
 }
-KNOX_TOKEN_MODEL = "governance.ApiToken"
+KNOX_TOKEN_MODEL = "governance.ApiToken"  # noqa: S105 (a model, no secret)
 REST_KNOX = {"TOKEN_TTL": timedelta(hours=10), "TOKEN_PREFIX": "fedcore_", "AUTO_REFRESH": False}
 SPECTACULAR_SETTINGS = {
     "TITLE": "fedcore coordinator",

@@ -7,6 +7,7 @@ import getpass
 import hashlib
 import json
 import os
+import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import Any, Final
 
 import httpx
 
-from fedcore.client.errors import NotLoggedIn, RunFailed
+from fedcore.client.errors import CodeNeeded, NotLoggedIn, RunFailed
 from fedcore.client.runs import RunPlan, new_nonce
 from fedcore.client.transport import Transport
 from fedcore.wire.access import AccessRequest
@@ -94,14 +95,22 @@ class Session:
 
     # -- the person
 
-    def log_in(self, username: str, password: str | None = None) -> None:
+    def log_in(self, username: str, password: str | None = None, otp: str | None = None) -> None:
         """Fetch a token and keep it; make the person's signing key on first use and register it.
 
-        Raises `NotLoggedIn` for a wrong name or password.
+        Without `password`, and without `otp` where the person has a second factor, they are asked for. Raises
+        `NotLoggedIn` for a wrong name, password or code, and `CodeNeeded` where nobody is there to be asked for one.
         """
         secret = password if password is not None else getpass.getpass(f"Password of {username}: ")
+        given = {"username": username, "password": secret} | ({"otp": otp} if otp else {})
         self._http.token = None
-        answer = self._http.post("/api/login", {"username": username, "password": secret})
+        try:
+            answer = self._http.post("/api/login", given)
+        except CodeNeeded:
+            if otp or not sys.stdin.isatty():
+                raise
+            given["otp"] = getpass.getpass("Code of your second factor: ")
+            answer = self._http.post("/api/login", given)
         self._http.token = answer["token"]
         self._store(username)
         self.register_key(username)

@@ -153,7 +153,9 @@ class ModelView(APIView):
         run = _own(request, run_id)
         if ending.has_lapsed(run):
             self.permission_denied(
-                request, "The model was trained for the organisation that you worked for.", code="scientist_left"
+                request,
+                "The model was trained for the organisation that you worked for.",
+                code="scientist_left",
             )
         return _file(request, run, MODEL)
 

@@ -18,10 +18,10 @@ from fedcore.coordinator.governance.models import ApiToken
 from fedcore.coordinator.governance.people import person_of
 
 
-class Described(KnoxTokenScheme):  # type: ignore[misc,no-untyped-call]
+class Described(KnoxTokenScheme):  # type: ignore[no-untyped-call]
     """How the API's description names the tokens."""
 
-    target_class = Authentication
+    target_class = f"{Authentication.__module__}.{Authentication.__qualname__}"
 
 
 class ListedTokenSerializer(serializers.ModelSerializer[ApiToken]):

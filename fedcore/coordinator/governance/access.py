@@ -82,7 +82,6 @@ class AccessRequest(models.Model):
         """The fingerprint of the key that signed."""
         return fingerprint(self.signer)
 
-
     @property
     def has_lapsed(self) -> bool:
         """Whether the person who asked no longer works as a data scientist of the organisation that the text names."""

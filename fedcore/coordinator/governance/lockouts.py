@@ -19,7 +19,9 @@ class Attempts(rules.Lockouts):
     """Failed logins, each with whether its name is a person's: whoever mistypes may have typed a password."""
 
     def with_known_names(self) -> Attempts:
-        return self.annotate(is_known=Exists(Person.objects.filter(username=OuterRef("username"))))
+        known = Person.objects.filter(username=OuterRef("username"))
+        rows: Attempts = self.annotate(is_known=Exists(known))
+        return rows
 
 
 class Lockout(AccessAttempt):  # type: ignore[misc]

@@ -1,6 +1,7 @@
 """Where people are logged in: browser sessions and API tokens, each with its device, address and last use.
 
-Of a session's key and of a token only digests are kept, so that the database lets nobody in. A session or token
+Of a session's key and of a token a digest is kept (and a token's first characters, to find it), so that the database
+lets nobody in. A session or token
 whose row is gone is over: that is how both are ended.
 """
 
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import datetime, timedelta
-from typing import Any, Final, Self
+from typing import Any, ClassVar, Final, Self
 
 from django.contrib.auth import SESSION_KEY
 from django.db import models
@@ -16,7 +17,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django_otp import DEVICE_ID_SESSION_KEY
-from knox.models import AbstractAuthToken
+from knox.models import AbstractAuthToken, AuthTokenManager
 
 from fedcore.coordinator.governance.people import Person
 
@@ -40,6 +41,7 @@ _SYSTEMS: Final = (
     ("iPad", "iPad"),
     ("Windows", "Windows"),
     ("Mac OS", "macOS"),
+    ("Darwin", "macOS"),
     ("Linux", "Linux"),
 )
 
@@ -102,6 +104,8 @@ class StoredSession(Login):
 
 class ApiToken(AbstractAuthToken, Login):  # type: ignore[misc]
     """A token of the REST API."""
+
+    objects: ClassVar[Any] = AuthTokenManager()
 
     class Meta:
         verbose_name = _("API token")

@@ -84,7 +84,7 @@ class PersonManager(UserManager["Person"].from_queryset(rules.People)):  # type:
         return person
 
 
-class Person(AbstractUser):
+class Person(AbstractUser):  # type: ignore[django-manager-missing]  # knox and django-otp are untyped
     """Somebody who logs in. Roles hold in the person's own organisation."""
 
     organisation = models.ForeignKey(
@@ -132,6 +132,10 @@ class Person(AbstractUser):
     @property
     def administers_own_organisation(self) -> bool:
         return self.has_role(Role.ADMINISTRATOR)
+
+    @property
+    def administers_anything(self) -> bool:
+        return self.administers_everything or self.administers_own_organisation
 
     @property
     def sees_everything(self) -> bool:

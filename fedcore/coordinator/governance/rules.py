@@ -158,8 +158,8 @@ def may_let_in_again(person: Person, other: Person) -> bool:
     """Whether `person` may end the password or the second factor of `other`, who then sets a new one."""
     if person.pk == other.pk or not may_administrate(person, other):
         return False
-    held = person.roles if person.organisation_id == other.organisation_id else frozenset[Role]()
-    return person.is_superuser or other.roles <= held
+    is_colleague = person.organisation_id == other.organisation_id
+    return person.is_superuser or other.roles <= (person.roles if is_colleague else frozenset())
 
 
 def may_move(person: Person, other: Person) -> bool:

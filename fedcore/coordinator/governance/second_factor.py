@@ -22,7 +22,7 @@ from django.db import models, transaction
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from django_otp.models import Device, ThrottlingMixin, TimestampMixin
+from django_otp.models import Device, DeviceManager, ThrottlingMixin, TimestampMixin
 from django_otp.oath import TOTP
 from qrcode.image.svg import SvgPathImage
 
@@ -49,6 +49,8 @@ class SecondFactor(TimestampMixin, ThrottlingMixin, Device):  # type: ignore[mis
     salt = models.CharField(gettext_lazy("salt"), max_length=64)
     last_step = models.BigIntegerField(gettext_lazy("step of the last code"), default=-1)
     recovery = models.JSONField(gettext_lazy("digests of recovery codes"), default=list)
+
+    objects: ClassVar[Any] = DeviceManager()
 
     class Meta:
         verbose_name = gettext_lazy("second factor")
@@ -77,7 +79,9 @@ class SecondFactor(TimestampMixin, ThrottlingMixin, Device):  # type: ignore[mis
 
     def renew_recovery_codes(self) -> list[str]:
         """New recovery codes, in the only moment in which they can be read. The former count no longer."""
-        codes = [base64.b32encode(secrets.token_bytes(10)).decode().lower() for _number in range(RECOVERY_CODES)]
+        codes = [
+            base64.b32encode(secrets.token_bytes(10)).decode().lower() for _number in range(RECOVERY_CODES)
+        ]
         self.recovery = [self._digest(code) for code in codes]
         self.save(update_fields=["recovery"])
         return ["-".join(code[at : at + 4] for at in range(0, len(code), 4)) for code in codes]

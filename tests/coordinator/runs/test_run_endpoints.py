@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from asgiref.sync import async_to_sync
 from django.test import AsyncClient, Client
-from fedcore.coordinator.governance.models import ApiToken
 
 from fedcore.coordinator.api import waiting
+from fedcore.coordinator.governance.models import ApiToken
 from fedcore.coordinator.runs.advance import advance
 from fedcore.coordinator.runs.models import Run, RunEvent
 from fedcore.wire.spec import Protocol

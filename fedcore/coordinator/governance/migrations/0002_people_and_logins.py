@@ -7,83 +7,151 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('axes', '0010_accessattemptexpiration'),
-        ('governance', '0001_initial'),
+        ("axes", "0010_accessattemptexpiration"),
+        ("governance", "0001_initial"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Lockout',
-            fields=[
-            ],
+            name="Lockout",
+            fields=[],
             options={
-                'verbose_name': 'failed login',
-                'verbose_name_plural': 'failed logins',
-                'proxy': True,
-                'indexes': [],
-                'constraints': [],
+                "verbose_name": "failed login",
+                "verbose_name_plural": "failed logins",
+                "proxy": True,
+                "indexes": [],
+                "constraints": [],
             },
-            bases=('axes.accessattempt',),
+            bases=("axes.accessattempt",),
         ),
         migrations.CreateModel(
-            name='ApiToken',
+            name="ApiToken",
             fields=[
-                ('digest', models.CharField(max_length=128, primary_key=True, serialize=False)),
-                ('token_key', models.CharField(db_index=True, max_length=25)),
-                ('created', models.DateTimeField(auto_now_add=True)),
-                ('expiry', models.DateTimeField(blank=True, null=True)),
-                ('address', models.GenericIPAddressField(null=True, verbose_name='address')),
-                ('device', models.CharField(blank=True, max_length=100, verbose_name='device')),
-                ('last_used_at', models.DateTimeField(default=django.utils.timezone.now, verbose_name='last use')),
-                ('has_factor', models.BooleanField(default=False, verbose_name='second factor')),
-                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='auth_token_set', to=settings.AUTH_USER_MODEL)),
+                ("digest", models.CharField(max_length=128, primary_key=True, serialize=False)),
+                ("token_key", models.CharField(db_index=True, max_length=25)),
+                ("created", models.DateTimeField(auto_now_add=True)),
+                ("expiry", models.DateTimeField(blank=True, null=True)),
+                ("address", models.GenericIPAddressField(null=True, verbose_name="address")),
+                ("device", models.CharField(blank=True, max_length=100, verbose_name="device")),
+                (
+                    "last_used_at",
+                    models.DateTimeField(default=django.utils.timezone.now, verbose_name="last use"),
+                ),
+                ("has_factor", models.BooleanField(default=False, verbose_name="second factor")),
+                (
+                    "user",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="auth_token_set",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'API token',
-                'verbose_name_plural': 'API tokens',
-                'ordering': ('-created',),
-            },
-        ),
-        migrations.CreateModel(
-            name='StoredSession',
-            fields=[
-                ('address', models.GenericIPAddressField(null=True, verbose_name='address')),
-                ('device', models.CharField(blank=True, max_length=100, verbose_name='device')),
-                ('last_used_at', models.DateTimeField(default=django.utils.timezone.now, verbose_name='last use')),
-                ('has_factor', models.BooleanField(default=False, verbose_name='second factor')),
-                ('digest', models.CharField(max_length=64, primary_key=True, serialize=False, verbose_name='digest of the key')),
-                ('content', models.TextField(verbose_name='content')),
-                ('started_at', models.DateTimeField(default=django.utils.timezone.now, verbose_name='started')),
-                ('expires_at', models.DateTimeField(db_index=True, verbose_name='expires')),
-                ('person', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='sessions', to=settings.AUTH_USER_MODEL, verbose_name='person')),
-            ],
-            options={
-                'verbose_name': 'session',
-                'verbose_name_plural': 'sessions',
-                'ordering': ('-last_used_at',),
+                "verbose_name": "API token",
+                "verbose_name_plural": "API tokens",
+                "ordering": ("-created",),
             },
         ),
         migrations.CreateModel(
-            name='SecondFactor',
+            name="StoredSession",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(help_text='The human-readable name of this device.', max_length=64)),
-                ('confirmed', models.BooleanField(default=True, help_text='Is this device ready for use?')),
-                ('throttling_failure_timestamp', models.DateTimeField(blank=True, default=None, help_text='A timestamp of the last failed verification attempt. Null if last attempt succeeded.', null=True)),
-                ('throttling_failure_count', models.PositiveIntegerField(default=0, help_text='Number of successive failed attempts.')),
-                ('created_at', models.DateTimeField(auto_now_add=True, help_text='The date and time when this device was initially created in the system.', null=True)),
-                ('last_used_at', models.DateTimeField(blank=True, help_text='The most recent date and time this device was used.', null=True)),
-                ('salt', models.CharField(max_length=64, verbose_name='salt')),
-                ('last_step', models.BigIntegerField(default=-1, verbose_name='step of the last code')),
-                ('recovery', models.JSONField(default=list, verbose_name='digests of recovery codes')),
-                ('user', models.ForeignKey(help_text='The user that this device belongs to.', on_delete=django.db.models.deletion.CASCADE, to=settings.AUTH_USER_MODEL)),
+                ("address", models.GenericIPAddressField(null=True, verbose_name="address")),
+                ("device", models.CharField(blank=True, max_length=100, verbose_name="device")),
+                (
+                    "last_used_at",
+                    models.DateTimeField(default=django.utils.timezone.now, verbose_name="last use"),
+                ),
+                ("has_factor", models.BooleanField(default=False, verbose_name="second factor")),
+                (
+                    "digest",
+                    models.CharField(
+                        max_length=64, primary_key=True, serialize=False, verbose_name="digest of the key"
+                    ),
+                ),
+                ("content", models.TextField(verbose_name="content")),
+                (
+                    "started_at",
+                    models.DateTimeField(default=django.utils.timezone.now, verbose_name="started"),
+                ),
+                ("expires_at", models.DateTimeField(db_index=True, verbose_name="expires")),
+                (
+                    "person",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="sessions",
+                        to=settings.AUTH_USER_MODEL,
+                        verbose_name="person",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'second factor',
-                'verbose_name_plural': 'second factors',
-                'constraints': [models.UniqueConstraint(fields=('user',), name='governance_one_second_factor_per_person')],
+                "verbose_name": "session",
+                "verbose_name_plural": "sessions",
+                "ordering": ("-last_used_at",),
+            },
+        ),
+        migrations.CreateModel(
+            name="SecondFactor",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "name",
+                    models.CharField(help_text="The human-readable name of this device.", max_length=64),
+                ),
+                ("confirmed", models.BooleanField(default=True, help_text="Is this device ready for use?")),
+                (
+                    "throttling_failure_timestamp",
+                    models.DateTimeField(
+                        blank=True,
+                        default=None,
+                        help_text="A timestamp of the last failed verification attempt. Null if last attempt succeeded.",
+                        null=True,
+                    ),
+                ),
+                (
+                    "throttling_failure_count",
+                    models.PositiveIntegerField(default=0, help_text="Number of successive failed attempts."),
+                ),
+                (
+                    "created_at",
+                    models.DateTimeField(
+                        auto_now_add=True,
+                        help_text="The date and time when this device was initially created in the system.",
+                        null=True,
+                    ),
+                ),
+                (
+                    "last_used_at",
+                    models.DateTimeField(
+                        blank=True, help_text="The most recent date and time this device was used.", null=True
+                    ),
+                ),
+                ("salt", models.CharField(max_length=64, verbose_name="salt")),
+                ("last_step", models.BigIntegerField(default=-1, verbose_name="step of the last code")),
+                ("recovery", models.JSONField(default=list, verbose_name="digests of recovery codes")),
+                (
+                    "user",
+                    models.ForeignKey(
+                        help_text="The user that this device belongs to.",
+                        on_delete=django.db.models.deletion.CASCADE,
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "second factor",
+                "verbose_name_plural": "second factors",
+                "constraints": [
+                    models.UniqueConstraint(fields=("user",), name="governance_one_second_factor_per_person")
+                ],
             },
         ),
     ]
