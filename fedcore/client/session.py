@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import httpx
 
-from fedcore.client.errors import CodeNeeded, NotLoggedIn, RunFailed
+from fedcore.client.errors import CodeNeeded, NotLoggedIn, Refused, RunFailed
 from fedcore.client.runs import RunPlan, new_nonce
 from fedcore.client.transport import Transport
 from fedcore.wire.access import AccessRequest
@@ -132,8 +132,17 @@ class Session:
         return SigningKey.load_or_create(self.home / "signing.key")
 
     def register_key(self, username: str) -> None:
-        """Tell the coordinator the public key, with a proof that this person holds the private one."""
-        registered = {item["public_key"] for item in self._http.get("/api/keys")}
+        """Tell the coordinator the public key, with a proof that this person holds the private one.
+
+        Raises `Refused` (`key_revoked`) for a key that counts no longer.
+        """
+        registered = {item["public_key"]: item.get("revoked_at") for item in self._http.get("/api/keys")}
+        if registered.get(self.key.public):
+            raise Refused(
+                "key_revoked",
+                f"Your signing key is revoked. Move {self.home / 'signing.key'} away and log in again: that makes a new "
+                "one, whose public key owners have to name in their policies.",
+            )
         if self.key.public not in registered:
             proof = base64.b64encode(self.key.sign(KEY_PROOF + username.encode())).decode("ascii")
             self._http.post("/api/keys", {"public_key": self.key.public, "signature": proof})

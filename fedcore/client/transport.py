@@ -91,7 +91,9 @@ class Transport:
         if code == "second_factor_required":
             return CodeNeeded("The code of your second factor is needed too.")
         if code == "second_factor_wrong":
-            return NotLoggedIn("The coordinator did not accept the code. Wait for the next one, and try again.")
+            return NotLoggedIn(
+                "The coordinator did not accept the code. Wait for the next one, and try again."
+            )
         return NotLoggedIn("The coordinator did not accept username and password. Try again.")
 
     def _refusal(self, response: httpx.Response) -> FedcoreError:

@@ -262,3 +262,11 @@ def test_where_nobody_can_be_asked_a_missing_code_is_an_error(
     monkeypatch.setattr("sys.stdin.isatty", lambda: False, raising=False)
     with pytest.raises(CodeNeeded, match="code of your second factor"):
         stranger.log_in("sam", "correct horse battery")
+
+
+def test_a_revoked_key_is_said_to_be_revoked_with_what_to_do(
+    sam: Session, coordinator: FakeCoordinator
+) -> None:
+    coordinator.keys[0]["revoked_at"] = "2026-01-01T00:00:00Z"
+    with pytest.raises(Refused, match=r"signing\.key away and log in again"):
+        sam.log_in("sam", "correct horse battery")

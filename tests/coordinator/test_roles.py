@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from django.contrib.auth.hashers import make_password
 from django.urls import reverse
@@ -229,3 +231,12 @@ def test_nobody_resets_their_own_password_or_factor_without_knowing_it(cast, bro
 
 def test_the_operators_organisation_is_where_its_name_says(cast):
     assert Organisation.objects.get(name="cloud-house").is_operator
+
+
+def test_nobody_adds_a_key_for_somebody_else(cast, browser, bill):
+    public_key = "A" * 43
+    keys = {"keys-TOTAL_FORMS": "1", "keys-INITIAL_FORMS": "0", "keys-0-public_key": public_key}
+    text = browser(cast.paul).get(change(bill)).content.decode()
+    assert re.search(r'name="keys-MAX_NUM_FORMS" value="0"', text)
+    browser(cast.paul).post(change(bill), form(bill) | keys | {"keys-0-person": bill.pk})
+    assert not bill.keys.exists()

@@ -45,7 +45,7 @@ def save(person: Person) -> None:
 
 @transaction.atomic
 def appoint(by: Person, person: Person, roles: Set[Role]) -> None:
-    """Give `person` exactly these roles. Raises `DecisionError` (`not_to_give`) for one that is not `by`'s to change."""
+    """Give `person` exactly these roles. Raises `DecisionError` (`not_to_give`) where they may not."""
     locked = Person.objects.select_for_update().get(pk=person.pk)
     for role in sorted(locked.roles ^ roles):
         if not rules.may_appoint(by, locked, role):

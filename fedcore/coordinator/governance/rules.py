@@ -121,10 +121,10 @@ def may_edit(person: Person, model: type[models.Model], subject: models.Model | 
     """
     from fedcore.coordinator.governance.models import Organisation, OwnerHost, Person
 
-    if isinstance(subject, Person):
-        return may_administrate(person, subject)
     if model not in (Organisation, Person, OwnerHost):
         return False
+    if isinstance(subject, Person):
+        return may_administrate(person, subject)
     if person.administers_everything:
         return True
     if model is Organisation or not person.administers_own_organisation:

@@ -31,12 +31,12 @@ class CoordinatorSite(UnfoldAdminSite):  # type: ignore[misc]
         return bool(super().has_permission(request)) and next_step(request) is None
 
     def admin_view(self, view: View, cacheable: bool = False) -> View:
-        """Lead whoever owes a step of the login there, from every page but the one that logs out."""
+        """Lead whoever owes a step of the login there, from every page; logging out is for everybody."""
         from fedcore.coordinator.governance.pages.login import next_step, with_next
 
-        guarded: View = super().admin_view(view, cacheable)
         if view == self.logout:
-            return guarded
+            return never_cache(view)
+        guarded: View = super().admin_view(view, cacheable)
 
         @wraps(guarded)
         def stepwise(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:

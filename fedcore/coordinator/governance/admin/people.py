@@ -136,6 +136,14 @@ class PersonAdmin(GovernedAdmin):
         if not change:
             self._show_link(request, obj)
 
+    def response_add(self, request: HttpRequest, obj: Person, post_url_continue: str | None = None) -> Any:
+        """Go on with the roles of the new person."""
+        if "_addanother" not in request.POST:
+            onwards: Any = request.POST.copy()
+            onwards["_continue"] = "1"
+            request.POST = onwards
+        return super().response_add(request, obj, post_url_continue)
+
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """People are disabled, never deleted: what they did keeps their name."""
         return False
