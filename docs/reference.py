@@ -68,7 +68,7 @@ def settings_page() -> str:
     parts = [
         "# Settings",
         "Environment variables of the coordinator. The owner host reads `BROKER_URL` (else its embedded broker); the "
-        "client reads `FEDCORE_CLIENT_HOME` (else `~/.fedcore`) and `FEDCORE_PASSWORD`.",
+        "client reads `FEDCORE_CLIENT_HOME` (else `~/.fedcore`), `FEDCORE_PASSWORD` and `FEDCORE_OTP`.",
     ]
     rows = ["| variable | default |", "|---|---|"]
     for name, default in _settings(source):

@@ -23,6 +23,8 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 # --- where things are ------------------------------------------------------------------------------------
 FEDCORE_DATA_DIR = make_private(Path(env("FEDCORE_DATA_DIR", default=str(BASE_DIR / "var" / "coordinator"))))
 SECRET_KEY = env("SECRET_KEY", default="") or secret_of(FEDCORE_DATA_DIR / "keys" / "django.key")
+# Former keys, while people log in anew and set up their second factors again.
+SECRET_KEY_FALLBACKS: list[str] = env.list("SECRET_KEY_FALLBACKS", default=[])
 
 # --- who runs it, what it loads, how long it waits -------------------------------------------------------
 FEDCORE_OPERATOR_ORGANISATION: str = env("FEDCORE_OPERATOR_ORGANISATION", default="operator")
@@ -76,6 +78,7 @@ INSTALLED_APPS = [
     "rest_framework",
     "knox",
     "axes",
+    "django_otp",
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "fedcore.coordinator.governance",
@@ -84,12 +87,14 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "project.headers.content_security_policy",
     "project.static.StaticFiles",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django_otp.middleware.OTPMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "axes.middleware.AxesMiddleware",
@@ -118,6 +123,8 @@ DATABASES = {
     "default": env.db("DATABASE_URL", default=f"sqlite:///{FEDCORE_DATA_DIR / 'coordinator.sqlite3'}")
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+# Tokens have a table of the coordinator's own, so knox makes none.
+MIGRATION_MODULES = {"knox": None}
 _engine = DATABASES["default"]["ENGINE"]
 if _engine.endswith("sqlite3"):
     # Writers queue for the lock at the start of a transaction instead of failing in the middle of one.
@@ -185,6 +192,14 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
     {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
 ]
+SESSION_ENGINE = "fedcore.coordinator.governance.session_store"
+FEDCORE_SECOND_FACTOR: str = env(
+    "FEDCORE_SECOND_FACTOR", default="required" if FEDCORE_PRODUCTION else "optional"
+)
+if FEDCORE_SECOND_FACTOR not in ("required", "optional"):
+    raise ImproperlyConfigured(
+        f"FEDCORE_SECOND_FACTOR is {FEDCORE_SECOND_FACTOR!r}. Set it to `required` or `optional`, or unset it."
+    )
 LOGIN_URL = reverse_lazy("admin:login")
 LOGIN_REDIRECT_URL = reverse_lazy("admin:index")
 AXES_FAILURE_LIMIT = 5
@@ -193,7 +208,17 @@ AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_RESET_ON_SUCCESS = True
 AXES_LOCKOUT_CALLABLE = "fedcore.coordinator.api.errors.locked_out"
 AXES_VERBOSE = False
-AXES_SENSITIVE_PARAMETERS = ["username", "ip_address", "password", "token"]
+AXES_SENSITIVE_PARAMETERS = [
+    "username",
+    "ip_address",
+    "password",
+    "token",
+    "code",
+    "otp",
+    "csrfmiddlewaretoken",
+]
+AXES_DISABLE_ACCESS_LOG = True
+AXES_ENABLE_ADMIN = False
 
 # --- notices by e-mail: off, and to the console where no server is named ---------------------------------
 FEDCORE_EMAIL: bool = env.bool("FEDCORE_EMAIL", default=False)
@@ -204,7 +229,7 @@ FEDCORE_PUBLIC_URL: str = env("FEDCORE_PUBLIC_URL", default="")
 
 # --- REST ------------------------------------------------------------------------------------------------
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["knox.auth.TokenAuthentication"],
+    "DEFAULT_AUTHENTICATION_CLASSES": ["fedcore.coordinator.api.authentication.Authentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["fedcore.coordinator.api.parsers.SmallJSONParser"],
@@ -215,6 +240,7 @@ REST_FRAMEWORK = {
     "EXCEPTION_HANDLER": "fedcore.coordinator.api.errors.handle",
     "UNICODE_JSON": True,
 }
+KNOX_TOKEN_MODEL = "governance.ApiToken"  # noqa: S105 (a model, no secret)
 REST_KNOX = {"TOKEN_TTL": timedelta(hours=10), "TOKEN_PREFIX": "fedcore_", "AUTO_REFRESH": False}
 SPECTACULAR_SETTINGS = {
     "TITLE": "fedcore coordinator",

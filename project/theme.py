@@ -26,6 +26,12 @@ UNFOLD: dict[str, Any] = {
     "SHOW_VIEW_ON_SITE": False,
     "SHOW_BACK_BUTTON": True,
     "DASHBOARD_CALLBACK": "fedcore.coordinator.dashboard.fill",
+    "ACCOUNT": {
+        "navigation": [
+            {"title": _("My security"), "link": reverse_lazy("admin:security")},
+            {"title": _("Change password"), "link": reverse_lazy("admin:password_change")},
+        ]
+    },
     "STYLES": [lambda request: static("governance/coordinator.css")],
     "BORDER_RADIUS": "6px",
     "SIDEBAR": {
@@ -72,6 +78,13 @@ UNFOLD: dict[str, Any] = {
                     _entry(_("Organisations"), "apartment", "governance_organisation_changelist"),
                     _entry(_("People"), "group", "governance_person_changelist"),
                     _entry(_("Signing keys"), "key", "governance_personkey_changelist"),
+                    _entry(
+                        _("Failed logins"),
+                        "lock_clock",
+                        "governance_lockout_changelist",
+                        permission="fedcore.coordinator.governance.admin.lockouts.may_see",
+                    ),
+                    _entry(_("My security"), "shield_person", "security"),
                 ],
             },
         ],

@@ -52,9 +52,10 @@ def login(
     ],
     username: Annotated[str, typer.Option(prompt=True)],
 ) -> None:
-    """Log in; the password is asked for, or taken from FEDCORE_PASSWORD. Makes your signing key on first use."""
+    """Log in; password, and code of the second factor if you have one, are asked for, or taken from FEDCORE_PASSWORD
+    and FEDCORE_OTP. Makes your signing key on first use."""
     session = _session(url)
-    session.log_in(username, os.environ.get("FEDCORE_PASSWORD"))
+    session.log_in(username, os.environ.get("FEDCORE_PASSWORD"), os.environ.get("FEDCORE_OTP"))
     console.print(f"Logged in to {url} as {username}. Your key: {fingerprint(session.key.public)}")
 
 

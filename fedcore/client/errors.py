@@ -3,6 +3,7 @@
 FedcoreError
 ├── Unreachable      the coordinator did not answer
 ├── NotLoggedIn      there is no token, or it has expired
+│   └── CodeNeeded   the code of the second factor is missing
 ├── Refused          the coordinator or an owner refused; `code` and `problems` say what
 └── RunFailed        a run ended without a model; `code`, and the owner host where one is to blame
 """
@@ -22,6 +23,10 @@ class Unreachable(FedcoreError):
 
 class NotLoggedIn(FedcoreError):
     """The request needs a token that is missing, expired or revoked."""
+
+
+class CodeNeeded(NotLoggedIn):
+    """Username and password are right, and the code of the person's second factor is needed too."""
 
 
 class Refused(FedcoreError):

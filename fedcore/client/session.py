@@ -7,6 +7,7 @@ import getpass
 import hashlib
 import json
 import os
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ import httpx
 
 from fedcore.client.catalogue import Dataset as Dataset
 from fedcore.client.catalogue import Mock, Version, fetch_mock
-from fedcore.client.errors import NotLoggedIn, RunFailed
+from fedcore.client.errors import CodeNeeded, NotLoggedIn, Refused, RunFailed
 from fedcore.client.runs import RunPlan, new_nonce
 from fedcore.client.transport import Transport
 from fedcore.wire.access import AccessRequest
@@ -83,14 +84,22 @@ class Session:
 
     # -- the person
 
-    def log_in(self, username: str, password: str | None = None) -> None:
+    def log_in(self, username: str, password: str | None = None, otp: str | None = None) -> None:
         """Fetch a token and keep it; make the person's signing key on first use and register it.
 
-        Raises `NotLoggedIn` for a wrong name or password.
+        Without `password`, and without `otp` where the person has a second factor, they are asked for. Raises
+        `NotLoggedIn` for a wrong name, password or code, and `CodeNeeded` where nobody is there to be asked for one.
         """
         secret = password if password is not None else getpass.getpass(f"Password of {username}: ")
+        given = {"username": username, "password": secret} | ({"otp": otp} if otp else {})
         self._http.token = None
-        answer = self._http.post("/api/login", {"username": username, "password": secret})
+        try:
+            answer = self._http.post("/api/login", given)
+        except CodeNeeded:
+            if otp or not sys.stdin.isatty():
+                raise
+            given["otp"] = getpass.getpass("Code of your second factor: ")
+            answer = self._http.post("/api/login", given)
         self._http.token = answer["token"]
         self._store(username)
         self.register_key(username)
@@ -112,8 +121,17 @@ class Session:
         return SigningKey.load_or_create(self.home / "signing.key")
 
     def register_key(self, username: str) -> None:
-        """Tell the coordinator the public key, with a proof that this person holds the private one."""
-        registered = {item["public_key"] for item in self._http.get("/api/keys")}
+        """Tell the coordinator the public key, with a proof that this person holds the private one.
+
+        Raises `Refused` (`key_revoked`) for a key that counts no longer.
+        """
+        registered = {item["public_key"]: item.get("revoked_at") for item in self._http.get("/api/keys")}
+        if registered.get(self.key.public):
+            raise Refused(
+                "key_revoked",
+                f"Your signing key is revoked. Move {self.home / 'signing.key'} away and log in again: that makes a "
+                "new one, whose public key owners have to name in their policies.",
+            )
         if self.key.public not in registered:
             proof = base64.b64encode(self.key.sign(KEY_PROOF + username.encode())).decode("ascii")
             self._http.post("/api/keys", {"public_key": self.key.public, "signature": proof})

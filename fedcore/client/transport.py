@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import httpx
 
-from fedcore.client.errors import FedcoreError, NotLoggedIn, Refused, Unreachable
+from fedcore.client.errors import CodeNeeded, FedcoreError, NotLoggedIn, Refused, Unreachable
 
 TIMEOUT: Final = httpx.Timeout(30.0, read=60.0)
 
@@ -21,7 +22,9 @@ class Transport:
     ) -> None:
         self.url = url.rstrip("/")
         self.token = token
-        self._http = httpx.Client(base_url=self.url, timeout=TIMEOUT, transport=transport)
+        # The system's name helps a person to tell the own tokens apart.
+        agent = {"User-Agent": f"fedcore client ({platform.system()})"}
+        self._http = httpx.Client(base_url=self.url, timeout=TIMEOUT, transport=transport, headers=agent)
 
     def get(self, path: str, **parameters: Any) -> Any:
         return self._json(self._send("GET", path, params=_present(parameters)))
@@ -94,10 +97,21 @@ class Transport:
         if response.is_success:
             return
         if response.status_code == httpx.codes.UNAUTHORIZED:
-            if response.request.url.path == "/api/login":
-                raise NotLoggedIn("The coordinator did not accept username and password. Try again.")
-            raise NotLoggedIn("You are not logged in, or your token has expired. Run `fedcore login`.")
+            raise self._not_logged_in(response)
         raise self._refusal(response)
+
+    def _not_logged_in(self, response: httpx.Response) -> NotLoggedIn:
+        refusal = self._refusal(response)
+        code = refusal.code if isinstance(refusal, Refused) else ""
+        if response.request.url.path != "/api/login":
+            return NotLoggedIn("You are not logged in, or your token has expired. Run `fedcore login`.")
+        if code == "second_factor_required":
+            return CodeNeeded("The code of your second factor is needed too.")
+        if code == "second_factor_wrong":
+            return NotLoggedIn(
+                "The coordinator did not accept the code. Wait for the next one, and try again."
+            )
+        return NotLoggedIn("The coordinator did not accept username and password. Try again.")
 
     def _refusal(self, response: httpx.Response) -> FedcoreError:
         try:

@@ -39,6 +39,7 @@ class RefusalCode(StrEnum):
     GRANT_EXPIRED = "grant_expired"
     GRANT_REVOKED = "grant_revoked"
     GRANT_NOT_CONFIRMED = "grant_not_confirmed"
+    SCIENTIST_LEFT = "scientist_left"
     RELEASES_SPENT = "releases_spent"
     DOWNLOAD_NOT_ALLOWED = "download_not_allowed"
     EPSILON_NOT_ALLOWED = "epsilon_not_allowed"
@@ -105,6 +106,8 @@ EXPLANATIONS: dict[RefusalCode, str] = {
     RefusalCode.GRANT_REVOKED: "The owner has revoked the grant. Read the reason beside the request, and ask again.",
     RefusalCode.GRANT_NOT_CONFIRMED: "The grant goes beyond what takes effect at once at the owner's host, and a "
     "person there has not confirmed it. Ask the owner, who sees it with `fedcore-owner grants list`.",
+    RefusalCode.SCIENTIST_LEFT: "The person who asked no longer works as a data scientist of the organisation that the "
+    "request names. Request access again, in the name of the present one.",
     RefusalCode.RELEASES_SPENT: "All releases of the grant are used. Request access for more.",
     RefusalCode.DOWNLOAD_NOT_ALLOWED: "The grant allows a download that the owner's policy or the request does not. "
     "Ask for a grant without it.",

@@ -14,6 +14,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -67,27 +68,48 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     if _browser() is None:
         pytest.skip(f"No browser: none of {', '.join(BROWSERS)} is on the PATH.")
     folder = tmp_path_factory.mktemp("site")
-    facts, port = folder / "facts.json", _free_port()
-    environment = _environment(folder)
+    facts = folder / "facts.json"
+    _make(folder, "-m", "tests.browser.site", str(facts))
+    with _served(folder) as url:
+        yield Site(url, **json.loads(facts.read_text()))
+
+
+@pytest.fixture(scope="module")
+def empty_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """The address and the data directory of a site in which there is nobody yet."""
+    if _browser() is None:
+        pytest.skip(f"No browser: none of {', '.join(BROWSERS)} is on the PATH.")
+    folder = tmp_path_factory.mktemp("empty")
+    _make(folder, "manage.py", "migrate", "-v", "0")
+    with _served(folder) as url:
+        yield url, folder / "data"
+
+
+def _make(folder: Path, *arguments: str) -> None:
     made = subprocess.run(
-        [sys.executable, "-m", "tests.browser.site", str(facts)],
+        [sys.executable, *arguments],
         cwd=ROOT,
-        env=environment | {"ALLOWED_HOSTS": "testserver"},
+        env=_environment(folder) | {"ALLOWED_HOSTS": "testserver"},
         capture_output=True,
         text=True,
         timeout=180,
         check=False,
     )
     assert made.returncode == 0, made.stderr
-    found = Site(f"http://127.0.0.1:{port}", **json.loads(facts.read_text()))
+
+
+@contextmanager
+def _served(folder: Path) -> Iterator[str]:
+    """The address of the site in this folder, while it is served."""
+    port = _free_port()
     command = [sys.executable, "-m", "uvicorn", "project.asgi:application", "--port", str(port)]
     with (folder / "web.log").open("wb") as log:
         web = subprocess.Popen(
-            [*command, "--log-level", "warning"], cwd=ROOT, env=environment, stdout=log, stderr=log
+            [*command, "--log-level", "warning"], cwd=ROOT, env=_environment(folder), stdout=log, stderr=log
         )
     try:
-        _wait_for(web, found.url, folder / "web.log")
-        yield found
+        _wait_for(web, f"http://127.0.0.1:{port}", folder / "web.log")
+        yield f"http://127.0.0.1:{port}"
     finally:
         web.terminate()
         web.wait(20)
@@ -100,6 +122,7 @@ class Visitors:
     site: Site
     browser: Any
     contexts: list[Any] = field(default_factory=list)
+    other_sites: list[str] = field(default_factory=list)
     elsewhere: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
 
@@ -126,9 +149,9 @@ class Visitors:
         return self.site.cookies[username]
 
     def _look_at_request(self, request: Any) -> None:
-        own = urlsplit(self.site.url).netloc
+        own = {urlsplit(url).netloc for url in (self.site.url, *self.other_sites)}
         address = urlsplit(request.url)
-        if address.scheme not in ("data", "blob") and address.netloc != own:
+        if address.scheme not in ("data", "blob") and address.netloc not in own:
             self.elsewhere.append(request.url)
 
     def _look_at_message(self, message: Any) -> None:

@@ -32,6 +32,7 @@ PEOPLE: Final = {
     "sam": ("Sam", "Scientist", "university", "data_scientist"),
     "eve": ("Eve", "Else", "institute", "data_owner"),
     "ada": ("Ada", "Admin", "cloud-house", "administrator"),
+    "vera": ("Vera", "Viewer", "institute", "auditor"),
 }
 HOSTS: Final = {"north": "north-hospital", "south": "south-bank", "lab": "institute"}
 

@@ -26,7 +26,7 @@ LISTS = (
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
 def test_no_page_is_wider_than_its_window(visit: Any, site: Any, size: Any) -> None:
     page = visit("olga", size, color_scheme="dark" if size is PHONE else "light")
-    addresses = [f"{site.url}/admin/", *map(site.list, LISTS)]
+    addresses = [f"{site.url}/admin/", f"{site.url}/admin/security/", *map(site.list, LISTS)]
     addresses += [site.request("to approve"), *map(site.run, site.runs)]
     addresses += [f"{site.list('dataset')}1/change/", f"{site.list('ownerhost')}1/change/"]
     assert {address: excess for address in addresses if (excess := _excess(page, address))} == {}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -210,3 +211,12 @@ def _started(coordinator: FakeCoordinator, request: httpx.Request) -> httpx.Resp
         [{"serial": 1, "at": "2026-01-01T00:00:00Z", "state": "finished", "text": "", "progress": 1.0}]
     ]
     return httpx.Response(201, json={"id": run})
+
+
+def test_login_takes_the_code_of_the_second_factor_from_the_environment(
+    fedcore: Any, coordinator: FakeCoordinator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FEDCORE_OTP", "123456")
+    assert fedcore("login", URL, "--username", "sam").exit_code == 0
+    sent = [json.loads(seen.content) for seen in coordinator.seen if seen.url.path == "/api/login"]
+    assert [given.get("otp") for given in sent] == [None, "123456"]

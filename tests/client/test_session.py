@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from fedcore.client import Refused, RunPlan, Session
-from fedcore.client.errors import NotLoggedIn, RunFailed, Unreachable
+from fedcore.client.errors import CodeNeeded, NotLoggedIn, RunFailed, Unreachable
 from fedcore.client.session import KEY_PROOF
 from fedcore.wire.access import AccessRequest
 from fedcore.wire.keys import verify
@@ -212,3 +212,61 @@ def test_an_owner_decides_with_limits(sam: Session, coordinator: FakeCoordinator
 
 def _event(serial: int, state: str, progress: float) -> dict[str, object]:
     return {"serial": serial, "at": "2026-01-01T00:00:00Z", "state": state, "text": "", "progress": progress}
+
+
+def with_second_factor(coordinator: FakeCoordinator) -> None:
+    """From now on the coordinator asks Sam for a code, which is 123456."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        given = json.loads(request.content)
+        if "otp" not in given:
+            return refusal(401, "second_factor_required", "Send the code.")
+        if given["otp"] != "123456":
+            return refusal(401, "second_factor_wrong", "This code is wrong.")
+        return httpx.Response(200, json={"token": "token-of-sam", "expiry": "2026-01-01"})
+
+    coordinator.answers["POST", "/api/login"] = answer
+
+
+def at_a_terminal(monkeypatch: pytest.MonkeyPatch, *typed: str) -> None:
+    answers = iter(typed)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("getpass.getpass", lambda prompt: next(answers))
+
+
+def test_the_code_is_asked_for_where_the_coordinator_wants_one(
+    coordinator: FakeCoordinator, stranger: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_second_factor(coordinator)
+    at_a_terminal(monkeypatch, "correct horse battery", "123456")
+    stranger.log_in("sam")
+    assert stranger.me()["username"] == "sam"
+
+
+def test_a_code_that_is_given_is_not_asked_for(coordinator: FakeCoordinator, stranger: Session) -> None:
+    with_second_factor(coordinator)
+    stranger.log_in("sam", "correct horse battery", "123456")
+    assert stranger.me()["username"] == "sam"
+
+
+def test_a_wrong_code_is_told_from_a_wrong_password(coordinator: FakeCoordinator, stranger: Session) -> None:
+    with_second_factor(coordinator)
+    with pytest.raises(NotLoggedIn, match="did not accept the code"):
+        stranger.log_in("sam", "correct horse battery", "654321")
+
+
+def test_where_nobody_can_be_asked_a_missing_code_is_an_error(
+    coordinator: FakeCoordinator, stranger: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_second_factor(coordinator)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: False, raising=False)
+    with pytest.raises(CodeNeeded, match="code of your second factor"):
+        stranger.log_in("sam", "correct horse battery")
+
+
+def test_a_revoked_key_is_said_to_be_revoked_with_what_to_do(
+    sam: Session, coordinator: FakeCoordinator
+) -> None:
+    coordinator.keys[0]["revoked_at"] = "2026-01-01T00:00:00Z"
+    with pytest.raises(Refused, match=r"signing\.key away and log in again"):
+        sam.log_in("sam", "correct horse battery")

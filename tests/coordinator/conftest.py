@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from django.test import Client
 from django.utils import timezone
-from knox.models import AuthToken
 from rest_framework.test import APIClient
 
 from fedcore.coordinator.governance import submissions
 from fedcore.coordinator.governance.models import (
     AccessRequest,
+    ApiToken,
     Dataset,
     Membership,
     Organisation,
@@ -109,7 +109,7 @@ def api() -> Callable[[Person | None], APIClient]:
     def client_of(person: Person | None) -> APIClient:
         client = APIClient()
         if person is not None:
-            client.credentials(HTTP_AUTHORIZATION=f"Token {AuthToken.objects.create(user=person)[1]}")
+            client.credentials(HTTP_AUTHORIZATION=f"Token {ApiToken.objects.create(user=person)[1]}")
         return client
 
     return client_of

@@ -33,6 +33,12 @@ class DryRunId(_Text):
     regex = "[0-9a-f]{32}"
 
 
+class TokenName(_Text):
+    """How an API token is named."""
+
+    regex = "[0-9a-f]{16}"
+
+
 class Name(_Text):
     """The name of an owner host or of a dataset."""
 
@@ -40,6 +46,7 @@ class Name(_Text):
 
 
 register_converter(Digest, "digest")
+register_converter(TokenName, "token")
 register_converter(OrderId, "order")
 register_converter(DryRunId, "dry_run")
 register_converter(Name, "name")

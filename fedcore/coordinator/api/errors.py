@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from django.contrib import admin
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
 from django.utils.translation import gettext as _
 from django.views.defaults import page_not_found
 from rest_framework import exceptions
@@ -48,10 +50,11 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
 
 def locked_out(request: HttpRequest, original: HttpResponse | None, credentials: Any = None) -> HttpResponse:
     """What somebody gets who has given wrong passwords too often, in the admin as in the API."""
-    text = _("Too many wrong passwords for this name. Wait 15 minutes, or ask an administrator.")
+    text = _("Too many wrong passwords or codes for this name. Wait 15 minutes, or ask an administrator.")
     if request.path.startswith("/api/"):
         return JsonResponse({"code": "locked_out", "detail": text}, status=429)
-    return HttpResponse(text, status=429, content_type="text/plain; charset=utf-8")
+    context = {**admin.site.each_context(request), "title": _("Locked out"), "text": text}
+    return render(request, "governance/locked_out.html", context, status=429)
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -8,9 +8,8 @@ from django.contrib.auth import authenticate
 from django.contrib.auth.signals import user_logged_in
 from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema
-from knox.models import get_token_model
 from rest_framework import serializers
-from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -18,7 +17,7 @@ from rest_framework.throttling import ScopedRateThrottle
 from rest_framework.views import APIView
 
 from fedcore.coordinator.api.schema import ErrorSerializer
-from fedcore.coordinator.governance import submissions
+from fedcore.coordinator.governance import logins, second_factor, submissions
 from fedcore.coordinator.governance.models import Person, PersonKey
 from fedcore.coordinator.governance.people import person_of
 
@@ -26,6 +25,12 @@ from fedcore.coordinator.governance.people import person_of
 class LoginSerializer(serializers.Serializer[None]):
     username = serializers.CharField(max_length=150)
     password = serializers.CharField(max_length=256, trim_whitespace=False, write_only=True)
+    otp = serializers.CharField(
+        max_length=40,
+        required=False,
+        write_only=True,
+        help_text="The code of the second factor, or a recovery code, where the person has one.",
+    )
 
 
 class TokenSerializer(serializers.Serializer[None]):
@@ -70,22 +75,54 @@ class LoginView(APIView):
     throttle_scope = "login"
 
     @extend_schema(
-        request=LoginSerializer, responses={200: TokenSerializer, 401: ErrorSerializer, 429: ErrorSerializer}
+        request=LoginSerializer,
+        responses={
+            200: TokenSerializer,
+            401: ErrorSerializer,
+            403: ErrorSerializer,
+            429: ErrorSerializer,
+        },
     )
     def post(self, request: Request) -> Response:
-        """Exchange username and password for a token that expires."""
+        """Exchange username and password, and the code of the second factor, for a token that expires.
+
+        Without the code the answer to whoever has a second factor is `second_factor_required`.
+        """
         given = LoginSerializer(data=request.data)
         given.is_valid(raise_exception=True)
+        code = given.validated_data.pop("otp", None)
         # The plain request underneath: the lockout notes its verdict there for its middleware.
         person = authenticate(request._request, **given.validated_data)
-        if person is None:
+        if not isinstance(person, Person):
             raise AuthenticationFailed(_("Wrong username or password."))
+        has_factor = _pass_second_factor(request, person, code)
         user_logged_in.send(sender=type(person), request=request._request, user=person)
-        issued, token = get_token_model().objects.create(user=person)
+        issued, token = logins.issue_token(person, request._request, has_factor)
         return Response({"token": token, "expiry": issued.expiry})
 
     def get_authenticate_header(self, request: Request) -> str:
         return "Token"
+
+
+def _pass_second_factor(request: Request, person: Person, code: str | None) -> bool:
+    """Whether the person has a second factor, whose code was given then. Raises where it was not, or must be."""
+    if second_factor.of(person) is None:
+        if second_factor.is_required(person):
+            raise PermissionDenied(
+                _("Your roles need a second factor. Log in to the admin and set one up, then log in here."),
+                code="second_factor_missing",
+            )
+        return False
+    if not code:
+        raise AuthenticationFailed(
+            _("Send the code that your authenticator app shows, or a recovery code, as `otp`."),
+            code="second_factor_required",
+        )
+    try:
+        second_factor.check(request._request, person, code)
+    except second_factor.WrongCode as error:
+        raise AuthenticationFailed(str(error), code="second_factor_wrong") from None
+    return True
 
 
 class LogoutView(APIView):

@@ -11,13 +11,13 @@ from django.http.response import HttpResponseBase
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
-from knox.auth import TokenAuthentication
 from rest_framework import serializers
 from rest_framework.exceptions import APIException, AuthenticationFailed
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from fedcore.coordinator.api.authentication import Authentication
 from fedcore.coordinator.api.files import file_response
 from fedcore.coordinator.api.parsers import SignedParser, signed_body
 from fedcore.coordinator.api.schema import ErrorSerializer, SignedSerializer
@@ -168,10 +168,11 @@ class ModelView(APIView):
         }
     )
     def get(self, request: Request, run_id: str) -> HttpResponseBase:
-        """The trained model of one's own pooled run, as safetensors; until an owner revokes a grant of it."""
+        """The trained model of one's own pooled run, as safetensors; until an owner revokes a grant of it, and while
+        one works for whom it was trained."""
         run = _own(request, run_id)
         rights = rights_of(run, timezone.now())
-        if not rights.keep:
+        if not rights.download_model:
             self.permission_denied(request, rights.because, code="not_granted")
         return _file(request, run, MODEL)
 
@@ -196,17 +197,11 @@ class DatasetView(APIView):
 
 async def wait(request: HttpRequest, run_id: str) -> HttpResponseBase:
     """The run's events after a serial, at once or when there are some: `?after=0`."""
-    person = await in_database(_person)(request)
-    if person is None:
-        return _error(401, "not_authenticated", "Log in, and send the token.")
-    after = request.GET.get("after", "0")
-    if request.method != "GET" or not (after.isascii() and after.isdigit() and len(after) <= 15):
-        return _error(400, "malformed", "Use GET; `after` is the serial of the last event that was seen.")
     until = time.monotonic() + LONGEST_WAIT
     while True:
-        found = await in_database(_news)(person, run_id, int(after))
-        if found is None:
-            return _error(404, "not_found", "There is no such run.")
+        found = await in_database(_look)(request, run_id)
+        if isinstance(found, JsonResponse):
+            return found
         answer, latest, is_over = found
         left = until - time.monotonic()
         if is_over or left <= 0:
@@ -214,9 +209,20 @@ async def wait(request: HttpRequest, run_id: str) -> HttpResponseBase:
         await watch(latest_event).beyond(latest, left)
 
 
+def _look(request: HttpRequest, run_id: str) -> JsonResponse | tuple[dict[str, Any], int, bool]:
+    """What is new, or why that is not told. Who asks is looked up each time: they may be logged out meanwhile."""
+    person = _person(request)
+    if person is None:
+        return _error(401, "not_authenticated", "Log in, and send the token.")
+    after = request.GET.get("after", "0")
+    if request.method != "GET" or not (after.isascii() and after.isdigit() and len(after) <= 15):
+        return _error(400, "malformed", "Use GET; `after` is the serial of the last event that was seen.")
+    return _news(person, run_id, int(after)) or _error(404, "not_found", "There is no such run.")
+
+
 def _person(request: HttpRequest) -> Person | None:
     try:
-        found = TokenAuthentication().authenticate(request)
+        found = Authentication().authenticate(request)
     except AuthenticationFailed:
         return None
     return found[0] if found else None

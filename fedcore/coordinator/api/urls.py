@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django.urls import include, path
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from fedcore.coordinator.api import (
     access,
@@ -14,12 +14,15 @@ from fedcore.coordinator.api import (
     notices,
     people,
     public,
+    tokens,
 )
 
 urlpatterns = [
     path("login", people.LoginView.as_view(), name="login"),
     path("logout", people.LogoutView.as_view(), name="logout"),
     path("me", people.MeView.as_view(), name="me"),
+    path("tokens", tokens.TokensView.as_view(), name="tokens"),
+    path("tokens/<token:name>", tokens.TokenView.as_view(), name="token"),
     path("keys", people.KeysView.as_view(), name="keys"),
     path("datasets", datasets.DatasetsView.as_view(), name="datasets"),
     path("datasets/<name:host>/<name:name>", datasets.DatasetView.as_view(), name="dataset"),
@@ -44,6 +47,6 @@ urlpatterns = [
     path("coordinator", public.CoordinatorView.as_view(), name="coordinator"),
     path("health", public.HealthView.as_view(), name="health"),
     path("schema", SpectacularAPIView.as_view(), name="schema"),
-    path("docs", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
+    path("docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
     path("", include("fedcore.coordinator.api.run_urls")),
 ]

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from fedcore.coordinator.governance import rules
 from fedcore.coordinator.governance.catalogue import DIGEST_LENGTH, Dataset
 from fedcore.coordinator.governance.limits import NO_PROMISE, Limited, known_names, known_protocols
-from fedcore.coordinator.governance.people import KEY_LENGTH, NAME_LENGTH, Person
+from fedcore.coordinator.governance.people import KEY_LENGTH, NAME_LENGTH, Person, Role
 from fedcore.wire import access as wire
 from fedcore.wire.codes import RefusalCode
 from fedcore.wire.encoding import WireError
@@ -101,6 +101,14 @@ class AccessRequest(Limited):
     def limits(self) -> Limited:
         """What limits whoever uses it: the grant where there is one, else what was asked."""
         return getattr(self, "grant", None) or self
+
+    @property
+    def has_lapsed(self) -> bool:
+        """Whether the person who asked no longer works as a data scientist of the organisation that the text names."""
+        person = self.requested_by
+        works_for = person.organisation.name if person.organisation else ""
+        named = wire.AccessRequest.parse(self.text).organisation
+        return not (person.is_active and person.has_role(Role.DATA_SCIENTIST) and works_for == named)
 
     def is_over(self, now: datetime | None = None) -> bool:
         """Whether its time has passed, without anybody having ended it."""

@@ -6,3 +6,10 @@ class GovernanceConfig(AppConfig):
     name = "fedcore.coordinator.governance"
     label = "governance"
     verbose_name = _("Governance")
+
+    def ready(self) -> None:
+        from django.contrib.auth.signals import user_logged_in
+
+        from fedcore.coordinator.governance.logins import note_login
+
+        user_logged_in.connect(note_login)

@@ -323,6 +323,12 @@ def _check_text(text: str, missing: str) -> None:
 
 
 def _check_current(request: AccessRequest, now: datetime) -> None:
+    if request.has_lapsed:
+        raise DecisionError(
+            "scientist_left",
+            _("%(person)s no longer works for the organisation that the request names. It cannot be granted.")
+            % {"person": request.requested_by},
+        )
     if request.expires_at <= now:
         raise DecisionError(
             "expired",

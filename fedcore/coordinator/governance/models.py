@@ -1,5 +1,6 @@
-"""The tables of governance: `people` (organisations, people, keys), `catalogue` (hosts, datasets), `access` (requests,
-grants), `thread` (what was said about a request), `dry_runs` and `notices`."""
+"""The tables of governance: `people` (organisations, people, keys), `logins` and `second_factor` (how people come in),
+`lockouts`, `catalogue` (hosts, datasets), `access` (requests, grants), `thread` (what was said about a request),
+`dry_runs` and `notices`."""
 
 from fedcore.coordinator.governance.access import (
     UNDECIDED,
@@ -18,19 +19,24 @@ from fedcore.coordinator.governance.catalogue import (
     Sensitivity,
 )
 from fedcore.coordinator.governance.dry_runs import DryRun, DryRunState
+from fedcore.coordinator.governance.lockouts import Lockout
+from fedcore.coordinator.governance.logins import ApiToken, StoredSession
 from fedcore.coordinator.governance.notices import Notice
 from fedcore.coordinator.governance.people import Membership, Organisation, Person, PersonKey, Role
+from fedcore.coordinator.governance.second_factor import SecondFactor
 from fedcore.coordinator.governance.thread import Said, ThreadEntry
 
 __all__ = [
     "UNDECIDED",
     "AccessRequest",
+    "ApiToken",
     "Dataset",
     "DatasetVersion",
     "DryRun",
     "DryRunState",
     "Grant",
     "HostStanding",
+    "Lockout",
     "Membership",
     "MockSample",
     "Notice",
@@ -43,6 +49,8 @@ __all__ = [
     "RequestState",
     "Role",
     "Said",
+    "SecondFactor",
     "Sensitivity",
+    "StoredSession",
     "ThreadEntry",
 ]

@@ -91,7 +91,7 @@ class PersonManager(UserManager["Person"].from_queryset(rules.People)):  # type:
         return person
 
 
-class Person(AbstractUser):
+class Person(AbstractUser):  # type: ignore[django-manager-missing]  # knox and django-otp are untyped
     """Somebody who logs in. Roles hold in the person's own organisation."""
 
     organisation = models.ForeignKey(
@@ -141,6 +141,10 @@ class Person(AbstractUser):
         return self.has_role(Role.ADMINISTRATOR)
 
     @property
+    def administers_anything(self) -> bool:
+        return self.administers_everything or self.administers_own_organisation
+
+    @property
     def sees_everything(self) -> bool:
         """Whether this person sees the rows of all organisations."""
         return self.administers_everything or (self._works_for_operator and self.has_role(Role.AUDITOR))
@@ -160,8 +164,13 @@ class Person(AbstractUser):
         """Whether this person decides about the data of an organisation."""
         return self.is_active and self.organisation_id == organisation_id and self.has_role(Role.DATA_OWNER)
 
-    def refresh_from_db(self, *args: Any, **kwargs: Any) -> None:
+    def forget_roles(self) -> None:
+        """Read the roles again when they are next asked for."""
         self.__dict__.pop("_roles", None)
+        self.__dict__.get("_prefetched_objects_cache", {}).pop("memberships", None)
+
+    def refresh_from_db(self, *args: Any, **kwargs: Any) -> None:
+        self.forget_roles()
         super().refresh_from_db(*args, **kwargs)
 
 

@@ -2,7 +2,8 @@
 
 | role | sees | edits |
 |---|---|---|
-| administrator of the operator, superuser | everything | organisations, people, owner hosts |
+| superuser | everything | organisations, people, owner hosts |
+| administrator of the operator | everything | the same, superusers excepted |
 | auditor of the operator | everything | nothing |
 | administrator | people, hosts, datasets, requests, grants of the own organisation | its people and hosts |
 | data owner | hosts, datasets, requests, grants of the own organisation, and its people | decides requests |
@@ -12,6 +13,11 @@
 Notices are seen by the person whom they are for, and by nobody else.
 Everybody with a role sees the catalogue: organisations, active hosts, and the datasets that they offer now.
 Decisions about requests follow their own rule, in `decisions`. What is not visible does not exist: 404.
+
+Nobody grants more than they hold (`may_appoint`): an administrator gives and takes roles in the own organisation
+only, only those that they hold, and never their own. The operator's administrators appoint the first holder of
+each role in every organisation. Letting somebody in again, who has lost a password or a second factor, follows the
+same measure (`may_let_in_again`): whoever can do that could become that person.
 """
 
 from __future__ import annotations
@@ -22,7 +28,7 @@ from django.db import models
 from django.db.models import Q
 
 if TYPE_CHECKING:
-    from fedcore.coordinator.governance.people import Person
+    from fedcore.coordinator.governance.people import Person, Role
 
 SomeModel = TypeVar("SomeModel", bound=models.Model)
 
@@ -132,21 +138,78 @@ class Releases(Governed[Any]):
         return Q(grant__request__requested_by=person) | overseen
 
 
+class Lockouts(Governed[Any]):
+    """Failed logins: seen by whoever administrates the person whose name was given."""
+
+    def rule(self, person: Person) -> Q:
+        from fedcore.coordinator.governance.people import Person
+
+        if not person.administers_own_organisation:
+            return Q(pk__in=())
+        people = Person.objects.filter(organisation=person.organisation, is_superuser=False)
+        return Q(username__in=people.values("username"))
+
+
 def may_edit(person: Person, model: type[models.Model], subject: models.Model | None = None) -> bool:
     """Whether `person` may add or change rows of `model`, or the one row `subject`, in the admin.
 
     Requests and grants change by decisions, datasets by announcements, and keys by the person who holds them.
     """
-    from fedcore.coordinator.governance.models import Membership, Organisation, OwnerHost, Person
+    from fedcore.coordinator.governance.models import Organisation, OwnerHost, Person
 
-    if model not in (Organisation, Person, Membership, OwnerHost):
+    if model not in (Organisation, Person, OwnerHost):
         return False
+    if isinstance(subject, Person):
+        return may_administrate(person, subject)
     if person.administers_everything:
         return True
     if model is Organisation or not person.administers_own_organisation:
         return False
-    if isinstance(subject, Membership):
-        subject = subject.person
-    if isinstance(subject, Person) and subject.is_superuser:
-        return False
     return subject is None or getattr(subject, "organisation_id", None) == person.organisation_id
+
+
+def may_administrate(person: Person, other: Person) -> bool:
+    """Whether `person` may change, disable and log out `other`, and end the keys that `other` holds."""
+    if other.is_superuser and not person.is_superuser:
+        return False
+    return person.administers_everything or (
+        person.administers_own_organisation and person.organisation_id == other.organisation_id
+    )
+
+
+def may_appoint(person: Person, other: Person, role: Role) -> bool:
+    """Whether `person` may give `other` this role, or take it."""
+    if person.pk == other.pk or not may_administrate(person, other):
+        return False
+    if not other.is_active or other.organisation_id is None:
+        return False
+    if person.is_superuser:
+        return True
+    if person.organisation_id == other.organisation_id and person.has_role(role):
+        return True
+    return person.administers_everything and not _is_held(role, other.organisation_id)
+
+
+def may_let_in_again(person: Person, other: Person) -> bool:
+    """Whether `person` may end the password or the second factor of `other`, who then sets a new one."""
+    if person.pk == other.pk or not may_administrate(person, other):
+        return False
+    is_colleague = person.organisation_id == other.organisation_id
+    return person.is_superuser or other.roles <= (person.roles if is_colleague else frozenset())
+
+
+def may_move(person: Person, other: Person) -> bool:
+    """Whether `person` may put `other` into another organisation, or out of all."""
+    return person.pk != other.pk and person.administers_everything and may_administrate(person, other)
+
+
+def may_disable(person: Person, other: Person) -> bool:
+    """Whether `person` may disable or enable `other`. A person who is enabled again has no role."""
+    return person.pk != other.pk and may_administrate(person, other)
+
+
+def _is_held(role: Role, organisation_id: int) -> bool:
+    from fedcore.coordinator.governance.models import Membership
+
+    held = Membership.objects.filter(role=role, person__organisation=organisation_id, person__is_active=True)
+    return held.exists()

@@ -32,7 +32,8 @@ from django.core.exceptions import ValidationError as DjangoValidationError
 from django.db import transaction
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from fedcore.coordinator.governance.models import Membership, Organisation, OwnerHost, Person, Role
+from fedcore.coordinator.governance import logins, rights
+from fedcore.coordinator.governance.models import Organisation, OwnerHost, Person, Role
 from fedcore.wire.encoding import Label, Name
 from fedcore.wire.keys import HostCard
 
@@ -133,17 +134,14 @@ def _person(entry: PersonEntry, folder: Path) -> list[str]:
     elif any(getattr(person, name) != value for name, value in facts.items()):
         for name, value in facts.items():
             setattr(person, name, value)
-        person.save()
+        rights.save(person)
         done.append(f"Changed {entry.username}.")
     return done + _roles(person, entry) + _password(person, entry, folder)
 
 
 def _roles(person: Person, entry: PersonEntry) -> list[str]:
-    wanted = set(entry.roles)
-    present = {Role(role) for role in person.memberships.values_list("role", flat=True)}
-    person.memberships.filter(role__in=present - wanted).delete()
-    Membership.objects.bulk_create(Membership(person=person, role=role) for role in sorted(wanted - present))
-    if wanted == present:
+    wanted = frozenset(entry.roles) if person.is_active else frozenset()
+    if not rights.set_roles(person, wanted):
         return []
     return [f"{entry.username} is now: {', '.join(sorted(wanted)) or 'without a role'}."]
 
@@ -158,6 +156,7 @@ def _password(person: Person, entry: PersonEntry, folder: Path) -> list[str]:
         raise SetupError(f"people.{entry.username}: {' '.join(error.messages)}") from None
     person.set_password(password)
     person.save(update_fields=["password"])
+    logins.end_all(person)
     return [f"Set the password of {entry.username}."]
 
 

@@ -36,7 +36,10 @@ class Catalogue:
                 for wanted in spec.datasets
                 if (wanted.host, wanted.name) in by_name
             },
-            requests={request.pk: request for request in requests.select_related("dataset__host", "grant")},
+            requests={
+                request.pk: request
+                for request in requests.select_related("dataset__host", "grant", "requested_by__organisation")
+            },
             reference=OwnerHost.objects.filter(signing_key=spec.reference_host or "").first(),
         )
 

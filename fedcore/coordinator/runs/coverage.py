@@ -45,6 +45,9 @@ def gaps_of(request: AccessRequest, spec: RunSpec, wanted: DatasetVersion, now: 
     if state in _ENDED:
         yield Gap(_ENDED[state], f"The request is {request.get_state_display()}.")
         return
+    if request.has_lapsed:
+        yield Gap(RefusalCode.SCIENTIST_LEFT)
+        return
     code = standings.refusal(request.grant) if state is RequestState.APPROVED else None
     if code is not None:
         yield Gap(code, f"{request.dataset.host.name} says so.")

@@ -1,5 +1,6 @@
-"""Runs and the owners' decisions, at the coordinator and at their hosts: leave starts what waited for it; a grant that
-is revoked, given back or tightened stops what relied on it, and takes from the coordinator what it still holds."""
+"""Runs and what is decided elsewhere, at the coordinator and at the owners' hosts: leave starts what waited for it; a
+grant that is revoked, given back or tightened stops what relied on it, and takes from the coordinator what it still
+holds; a scientist who leaves takes no run along."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from fedcore.coordinator.governance.models import AccessRequest
+from fedcore.coordinator.governance.models import AccessRequest, Person
 from fedcore.coordinator.runs import bell, ending
 from fedcore.coordinator.runs.models import Run
 
@@ -20,3 +21,9 @@ def look_again(sender: Any, request: AccessRequest, **more: Any) -> None:
     now = timezone.now()
     for run in ending.holding().filter(datasets__request=request):
         ending.let_go(run, now)
+
+
+def cancel_lapsed(sender: Any, person: Person, **more: Any) -> None:
+    """Cancel the open runs of a scientist who may no longer have them. Any that is missed stops at its next step."""
+    for run_id in Run.objects.unfinished().filter(scientist=person).values_list("pk", flat=True):
+        ending.cancel_lapsed(run_id)

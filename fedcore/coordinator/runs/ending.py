@@ -15,7 +15,7 @@ from fedcore.coordinator.governance.models import OwnerHost
 from fedcore.coordinator.runs import storage
 from fedcore.coordinator.runs.flow import MODEL_AT_COORDINATOR
 from fedcore.coordinator.runs.models import Artefact, Run, RunDataset, RunEvent
-from fedcore.coordinator.runs.orders import DATASET, MODEL, issue_close
+from fedcore.coordinator.runs.orders import DATASET, MODEL, issue_close, roster_of
 from fedcore.coordinator.runs.rights import rights_of
 from fedcore.coordinator.runs.states import ENDED, RunState
 from fedcore.wire.codes import EXPLANATIONS, RefusalCode
@@ -70,6 +70,14 @@ def holding() -> QuerySet[Run]:
     held = Artefact.objects.filter(order=None, deleted_at=None)
     runs: QuerySet[Run] = Run.objects.filter(state__in=ENDED, pk__in=held.values("run"))
     return runs
+
+
+@transaction.atomic
+def cancel_lapsed(run_id: str) -> None:
+    """Cancel a run whose scientist may no longer have one: see `AccessRequest.has_lapsed`."""
+    run: Run = Run.objects.select_for_update().get(pk=run_id)
+    if not run.ended and any(entry.request.has_lapsed for entry in roster_of(run)):
+        stop(run, RefusalCode.SCIENTIST_LEFT, timezone.now(), state=RunState.CANCELLED)
 
 
 @transaction.atomic

@@ -32,7 +32,8 @@ def stages_of(run: Run) -> tuple[Stage, ...]:
 
 def roster_of(run: Run) -> list[RunDataset]:
     """The owners' datasets in the order of the spec, with host and request."""
-    return list(run.datasets.select_related("host__organisation", "request__grant"))
+    joined = ("host__organisation", "request__grant", "request__requested_by__organisation")
+    return list(run.datasets.select_related(*joined))
 
 
 def acting(run: Run, roster: Sequence[RunDataset], who: Who) -> list[OwnerHost]:

@@ -4,6 +4,7 @@
 |---|---|---|---|---|
 | every grant is in force | where releases are left | yes | yes | where every grant allows download |
 | a grant has expired | no | yes | yes | no, deleted |
+| the scientist left the organisation that asked | no | no | yes | no, deleted |
 | a grant is revoked, here or at the host, or given back | no | no, deleted | no | no, deleted |
 
 An expiry bounds when data may be used, and a model that was finished by then was handed over with its run. A revocation
@@ -43,11 +44,12 @@ def rights_of(run: Run, now: datetime) -> Rights:
     joined = AccessRequest.objects.filter(run_datasets__run=run).select_related("dataset__host", "grant")
     requests = list(joined.order_by("run_datasets__position"))
     holds = bool(requests) and all(_holds(request) for request in requests)
-    current = holds and not any(request.is_over(now) for request in requests)
+    stays = holds and not any(request.has_lapsed for request in requests)
+    current = stays and not any(request.is_over(now) for request in requests)
     is_here = run.protocol_kind in MODEL_AT_COORDINATOR
     return Rights(
         reuse=current and all(request.grant.is_usable(now) for request in requests),
-        download_model=holds and is_here,
+        download_model=stays and is_here,
         keep=holds,
         predict=holds,
         download_dataset=current and is_here and all(request.grant.download for request in requests),
@@ -66,6 +68,8 @@ def _because(requests: Sequence[AccessRequest], now: datetime) -> str:
         told = {"dataset": request.dataset, "state": request.get_state_display()}
         if request.state != RequestState.APPROVED:
             return _("The grant of %(dataset)s is %(state)s.") % told
+        if request.has_lapsed:
+            return _("You no longer work for the organisation that asked for %(dataset)s.") % told
         if not _holds(request):
             return _("The grant of %(dataset)s was ended at the owner's host.") % told
         if request.is_over(now):

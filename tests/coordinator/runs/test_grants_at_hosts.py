@@ -14,7 +14,6 @@ from django.utils import timezone
 from fedcore.coordinator.api import waiting
 from fedcore.coordinator.governance import decisions, standings
 from fedcore.coordinator.governance.models import AccessRequest, Grant, OwnerHost
-from fedcore.coordinator.runs import ending
 from fedcore.coordinator.runs.advance import advance
 from fedcore.coordinator.runs.models import Run, RunEvent, RunOrder
 from fedcore.coordinator.runs.problems import Refused
@@ -208,9 +207,9 @@ def test_a_host_that_is_away_is_named_as_what_keeps_a_grant(world: Any) -> None:
 
 def test_rows_are_no_longer_handed_out_when_a_host_has_revoked_its_grant(world: Any, pooled: Run) -> None:
     run = world.drive(pooled)
-    assert ending.may_download(run, timezone.now())
+    assert rights_of(run, timezone.now()).download_dataset
     world.south.stand(world.requests["south"].pk, Standing.REVOKED)
-    assert not ending.may_download(run, timezone.now())
+    assert not rights_of(run, timezone.now()).download_dataset
 
 
 def test_only_the_host_of_the_data_says_how_a_grant_stands(world: Any) -> None:

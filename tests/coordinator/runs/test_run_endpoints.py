@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 from asgiref.sync import async_to_sync
 from django.test import AsyncClient, Client
-from knox.models import AuthToken
 
 from fedcore.coordinator.api import waiting
-from fedcore.coordinator.governance.models import OwnerHost
+from fedcore.coordinator.governance.models import ApiToken, OwnerHost
 from fedcore.coordinator.runs.advance import advance
 from fedcore.coordinator.runs.models import Run, RunEvent
 from fedcore.wire.spec import Protocol
@@ -88,7 +87,7 @@ def test_a_local_run_has_no_dataset_to_fetch(world: Any, api: Any) -> None:
 
 
 def test_events_are_answered_at_once_where_there_are_some(world: Any, api: Any, pooled: Run) -> None:
-    token = AuthToken.objects.create(user=world.sam)[1]
+    token = ApiToken.objects.create(user=world.sam)[1]
     headers = {"Authorization": f"Token {token}"}
     answer = Client().get(f"/api/runs/{pooled.pk}/wait?after=0", headers=headers).json()
     assert answer["state"] == "submitted"
@@ -99,7 +98,7 @@ def test_events_are_answered_at_once_where_there_are_some(world: Any, api: Any, 
 
 def test_waiting_for_an_ended_run_does_not_wait(world: Any, pooled: Run) -> None:
     world.drive(pooled)
-    token = AuthToken.objects.create(user=world.sam)[1]
+    token = ApiToken.objects.create(user=world.sam)[1]
     last = RunEvent.objects.latest("pk").pk
     started = time.monotonic()
     answer = Client().get(
@@ -112,7 +111,7 @@ def test_waiting_for_an_ended_run_does_not_wait(world: Any, pooled: Run) -> None
 @pytest.mark.django_db(transaction=True)
 def test_whoever_waits_is_woken_by_a_new_event(world: Any) -> None:
     run = world.submit()
-    token = AuthToken.objects.create(user=world.sam)[1]
+    token = ApiToken.objects.create(user=world.sam)[1]
     last = RunEvent.objects.latest("pk").pk
 
     async def wait_and_advance() -> Any:
@@ -129,7 +128,7 @@ def test_whoever_waits_is_woken_by_a_new_event(world: Any) -> None:
 
 def test_files_are_streamed_under_asgi_too(world: Any, pooled: Run) -> None:
     world.drive(pooled)
-    token = AuthToken.objects.create(user=world.sam)[1]
+    token = ApiToken.objects.create(user=world.sam)[1]
 
     async def fetch() -> bytes:
         answer = await AsyncClient().get(

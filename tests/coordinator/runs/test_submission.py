@@ -186,9 +186,10 @@ def test_a_run_of_fewer_owners_than_run_request_or_backend_want_is_refused(world
 
 
 def test_a_scientist_of_an_owner_that_holds_the_key_is_refused(world: Any, settings: Any) -> None:
-    world.spec()
     world.sam.organisation = world.north.row.organisation
     world.sam.save()
+    for host in (world.north, world.south):
+        world.requests[host.row.name] = world.grant(host, organisation="north-hospital")
     assert "The scientist belongs to" in problems(world)["same_organisation"]
     assert world.submit(Protocol.REFERENCE).state == "submitted"
 

@@ -5,19 +5,20 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from django.contrib import admin, messages
-from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.models import Group
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
+from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import action
 from unfold.enums import ActionVariant
-from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
-from fedcore.coordinator.governance import submissions
+from fedcore.coordinator.governance import invitations, logins, rights, rules, second_factor, submissions
 from fedcore.coordinator.governance.admin.base import GovernedAdmin, GovernedInline, badge, code
-from fedcore.coordinator.governance.models import Membership, Organisation, Person, PersonKey
+from fedcore.coordinator.governance.admin.people_form import NewPersonForm, PersonForm
+from fedcore.coordinator.governance.models import Organisation, Person, PersonKey, Role
 from fedcore.coordinator.governance.people import may_set_approvers, person_of, set_two_approvers
+from fedcore.coordinator.governance.problems import DecisionError
 
 # Roles decide here; Django's groups would be a second, silent source of permissions.
 admin.site.unregister(Group) if admin.site.is_registered(Group) else None
@@ -88,10 +89,9 @@ class OrganisationAdmin(GovernedAdmin):
         address = reverse("admin:governance_organisation_change", args=(object_id,))
         return HttpResponse(headers={"HX-Redirect": address})
 
-
-class MembershipInline(GovernedInline):
-    model = Membership
-    verbose_name_plural = _("roles in the organisation")
+    def get_readonly_fields(self, request: HttpRequest, obj: Organisation | None = None) -> Any:
+        """Signed requests, and the settings, name an organisation: another name would be another organisation."""
+        return (*self.readonly_fields, *(("name",) if obj else ()))
 
 
 class KeyInline(GovernedInline):
@@ -104,26 +104,18 @@ class KeyInline(GovernedInline):
 
 
 @admin.register(Person)
-class PersonAdmin(GovernedAdmin, UserAdmin):  # type: ignore[type-arg]
-    form = UserChangeForm
-    add_form = UserCreationForm
-    change_password_form = AdminPasswordChangeForm
-    list_display = ("username", "name", "organisation", "roles_in_words", "is_active")
+class PersonAdmin(GovernedAdmin):
+    """People. What may be changed, and which roles given, is said in `rules`; what follows from it, in `rights`."""
+
+    form = PersonForm
+    list_display = ("username", "name", "organisation", "roles_in_words", "factor", "is_active")
     list_filter = ("organisation", "memberships__role", "is_active")
     list_select_related = ("organisation",)
     search_fields = ("username", "first_name", "last_name", "email")
     ordering = ("username",)
-    filter_horizontal = ()
-    inlines: ClassVar = [MembershipInline, KeyInline]
-    readonly_fields = ("last_login", "date_joined")
-    fieldsets = (
-        (None, {"fields": ("username", "password", "organisation", "is_active")}),
-        (_("Person"), {"fields": ("first_name", "last_name", "email")}),
-        (_("Dates"), {"fields": ("last_login", "date_joined")}),
-    )
-    add_fieldsets = (
-        (None, {"classes": ("wide",), "fields": ("username", "organisation", "password1", "password2")}),
-    )
+    inlines: ClassVar = [KeyInline]
+    actions_detail: ClassVar = ["reset_password", "reset_second_factor", "end_logins"]
+    readonly_fields = ("roles_in_words", "factor", "logins", "last_login", "date_joined")
 
     @admin.display(description=_("name"))
     def name(self, person: Person) -> str:
@@ -133,8 +125,171 @@ class PersonAdmin(GovernedAdmin, UserAdmin):  # type: ignore[type-arg]
     def roles_in_words(self, person: Person) -> str:
         return ", ".join(sorted(str(role.label) for role in person.roles)) or "-"
 
+    @admin.display(description=_("second factor"))
+    def factor(self, person: Person) -> str:
+        if person.secondfactor_set.all():
+            return badge(_("set up"), "success")
+        return badge(_("missing"), "danger") if second_factor.is_required(person) else badge(_("none"))
+
+    @admin.display(description=_("sessions and tokens"))
+    def logins(self, person: Person) -> str:
+        number = person.sessions.count() + person.auth_token_set.count()
+        address = reverse("admin:security-of", args=(person.pk,))
+        return format_html('<a class="fedcore-link" href="{}">{}</a>', address, number)
+
     def get_queryset(self, request: HttpRequest) -> Any:
-        return super().get_queryset(request).prefetch_related("memberships")
+        return super().get_queryset(request).prefetch_related("memberships", "secondfactor_set")
+
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
+        """Nobody finds out a password's hash by filtering for its beginning."""
+        return "password" not in lookup and super().lookup_allowed(lookup, value, request)  # type: ignore[arg-type]
+
+    def get_form(
+        self, request: HttpRequest, obj: Person | None = None, change: bool = False, **more: Any
+    ) -> Any:
+        form = super().get_form(request, obj, change, form=PersonForm if obj else NewPersonForm, **more)
+        return type(form.__name__, (form,), {"editor": person_of(request)})
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Person | None = None) -> Any:
+        if obj is None:
+            return ()
+        editor, fixed = person_of(request), ["username"]
+        if not rules.may_move(editor, obj):
+            fixed.append("organisation")
+        if not rules.may_disable(editor, obj):
+            fixed.append("is_active")
+        return (*self.readonly_fields, *fixed)
+
+    def get_fieldsets(self, request: HttpRequest, obj: Person | None = None) -> Any:
+        person = (_("Person"), {"fields": ("first_name", "last_name", "email")})
+        if obj is None:
+            return [(None, {"fields": ("username", "organisation")}), person]
+        gives = any(rules.may_appoint(person_of(request), obj, role) for role in Role)
+        roles = "roles" if gives and self.has_change_permission(request, obj) else "roles_in_words"
+        coming_in = ["factor", "last_login", "date_joined"]
+        if rules.may_administrate(person_of(request), obj):
+            coming_in.insert(1, "logins")
+        return [
+            (None, {"fields": ("username", "organisation", roles, "is_active")}),
+            person,
+            (_("Logging in"), {"fields": coming_in}),
+        ]
+
+    def get_inlines(self, request: HttpRequest, obj: Person | None) -> Any:
+        return self.inlines if obj else []
+
+    def save_model(self, request: HttpRequest, obj: Person, form: Any, change: bool) -> None:
+        """Save what was entered; a new person gets a link, which is shown now and never again."""
+        if not change:
+            obj.set_unusable_password()
+        rights.save(obj)
+        if "roles" in form.cleaned_data:
+            kept = obj.roles - form.offered
+            try:
+                rights.appoint(person_of(request), obj, kept | form.cleaned_data["roles"])
+            except DecisionError as error:
+                messages.error(request, error.detail)
+        if not change:
+            self._show_link(request, obj)
+
+    def response_add(self, request: HttpRequest, obj: Person, post_url_continue: str | None = None) -> Any:
+        """Go on with the roles of the new person."""
+        if "_addanother" not in request.POST:
+            onwards: Any = request.POST.copy()
+            onwards["_continue"] = "1"
+            request.POST = onwards
+        return super().response_add(request, obj, post_url_continue)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """People are disabled, never deleted: what they did keeps their name."""
+        return False
+
+    def has_let_in_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
+        other = self._other(object_id)
+        return other is not None and rules.may_let_in_again(person_of(request), other)
+
+    def has_factor_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
+        other = self._other(object_id)
+        return self.has_let_in_permission(request, object_id) and other is not None and _has_factor(other)
+
+    def has_end_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
+        other = self._other(object_id)
+        return other is not None and rules.may_administrate(person_of(request), other)
+
+    @action(
+        description=_("Reset password"),
+        icon="lock_reset",
+        permissions=["let_in"],
+        dialog={
+            "title": _("Reset this person's password?"),
+            "description": _(
+                "The present one ends at once, with all sessions and tokens. You get a link by which the person sets "
+                "another."
+            ),
+            "form_submit_text": _("Reset password"),
+        },
+    )
+    def reset_password(self, request: HttpRequest, form: Any, object_id: str) -> HttpResponse:
+        person = Person.objects.get(pk=object_id)
+        invitations.reset(person)
+        self._show_link(request, person)
+        return self._back(object_id)
+
+    @action(
+        description=_("Reset second factor"),
+        icon="phonelink_erase",
+        permissions=["factor"],
+        dialog={
+            "title": _("Take this person's second factor away?"),
+            "description": _(
+                "Make sure that it is this person who asks. All sessions and tokens end; at the next login the person "
+                "sets up another factor, where the site requires one."
+            ),
+            "form_submit_text": _("Reset second factor"),
+        },
+    )
+    def reset_second_factor(self, request: HttpRequest, form: Any, object_id: str) -> HttpResponse:
+        second_factor.remove(Person.objects.get(pk=object_id))
+        messages.success(request, _("The second factor is gone."))
+        return self._back(object_id)
+
+    @action(
+        description=_("Log out everywhere"),
+        icon="logout",
+        permissions=["end"],
+        dialog={
+            "title": _("Log this person out everywhere?"),
+            "description": _("All sessions and API tokens end at once."),
+            "form_submit_text": _("Log out"),
+        },
+    )
+    def end_logins(self, request: HttpRequest, form: Any, object_id: str) -> HttpResponse:
+        logins.end_all(Person.objects.get(pk=object_id))
+        messages.success(request, _("All sessions and tokens are ended."))
+        return self._back(object_id)
+
+    @staticmethod
+    def _other(object_id: str | None) -> Person | None:
+        found: Person | None = Person.objects.filter(pk=object_id).first() if object_id else None
+        return found
+
+    @staticmethod
+    def _show_link(request: HttpRequest, person: Person) -> None:
+        text = _(
+            "Give {} this link, by which a password is set. It is shown only now, and works once, for three days:"
+        )
+        link = request.build_absolute_uri(invitations.path_for(person))
+        messages.info(request, format_html("{} {}", format_html(str(text), person), code(link)))
+
+    @staticmethod
+    def _back(object_id: str) -> HttpResponse:
+        return HttpResponse(
+            headers={"HX-Redirect": reverse("admin:governance_person_change", args=(object_id,))}
+        )
+
+
+def _has_factor(person: Person) -> bool:
+    return second_factor.of(person) is not None
 
 
 @admin.register(PersonKey)
@@ -163,13 +318,7 @@ class PersonKeyAdmin(GovernedAdmin):
         key = PersonKey.objects.filter(pk=object_id or "0", revoked_at=None).select_related("person").first()
         if key is None or not isinstance(request.user, Person):
             return False
-        return key.person_id == request.user.pk or self._administrates(request.user, key.person)
-
-    @staticmethod
-    def _administrates(person: Person, other: Person) -> bool:
-        return person.administers_everything or (
-            person.administers_own_organisation and person.organisation_id == other.organisation_id
-        )
+        return key.person_id == request.user.pk or rules.may_administrate(request.user, key.person)
 
     @action(
         description=_("Revoke key"),

@@ -8,9 +8,11 @@ from typing import Any
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
+from django.urls import reverse
 
 from fedcore.broker import BrokerError
 from fedcore.coordinator import processes
+from fedcore.coordinator.governance import first_run
 
 
 class Command(BaseCommand):
@@ -32,6 +34,10 @@ class Command(BaseCommand):
         self.stdout.write(
             f"fedcore coordinator at http://{options['host']}:{options['port']}/ ; Ctrl-C stops it."
         )
+        if first_run.is_open():
+            address = f"http://{options['host']}:{options['port']}{reverse('first-run')}"
+            self.stdout.write(f"There is nobody yet. Make the first administrator at {address}")
+            self.stdout.write(f"with the code {first_run.code()}")
         self.stdout.flush()
         try:
             ended = processes.run_together(commands, broker, settings.BASE_DIR)

@@ -1,0 +1,86 @@
+"""Changing what people may do: one function for each change, called by the admin and by `setup_site` alike.
+
+Whoever moves to another organisation or is disabled starts from nothing, at once:
+
+| what | when somebody moves or is disabled |
+|---|---|
+| roles | taken: they hold in one's own organisation |
+| sessions, API tokens | ended |
+| signing keys | revoked: what they sign counts no longer |
+| access requests, grants | lapse, since the signed request names the organisation (`AccessRequest.has_lapsed`) |
+| open runs | cancelled |
+
+Whoever loses the role of a data scientist keeps sessions, tokens and keys; requests lapse and open runs are cancelled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from functools import partial
+
+from django.db import transaction
+from django.dispatch import Signal
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from fedcore.coordinator.governance import logins, rules
+from fedcore.coordinator.governance.decisions import DecisionError
+from fedcore.coordinator.governance.models import Membership, Person, Role
+
+narrowed = Signal()
+"""Sent after a change is committed that took rights from `person`: what relied on them may look again."""
+
+
+@transaction.atomic
+def save(person: Person) -> None:
+    """Save a person's row. A person who was moved, disabled or enabled again keeps no right of before."""
+    stored = Person.objects.select_for_update().filter(pk=person.pk).first()
+    person.save()
+    if stored is None:
+        return
+    stays = stored.is_active and person.is_active and stored.organisation_id == person.organisation_id
+    if not stays:
+        _end(person)
+
+
+@transaction.atomic
+def appoint(by: Person, person: Person, roles: Set[Role]) -> None:
+    """Give `person` exactly these roles. Raises `DecisionError` (`not_to_give`) where they may not."""
+    locked = Person.objects.select_for_update().get(pk=person.pk)
+    for role in sorted(locked.roles ^ roles):
+        if not rules.may_appoint(by, locked, role):
+            raise DecisionError(
+                "not_to_give",
+                _(
+                    "The role %(role)s of %(person)s is not yours to give or take: an administrator gives and takes "
+                    "the roles that they hold, in the own organisation, and never their own."
+                )
+                % {"role": role.label, "person": person},
+            )
+    set_roles(person, roles)
+
+
+@transaction.atomic
+def set_roles(person: Person, roles: Set[Role]) -> bool:
+    """Give `person` exactly these roles, whoever says so; whether that changed anything. For the operator's own
+    commands: everybody else goes through `appoint`."""
+    Person.objects.select_for_update().get(pk=person.pk)
+    present = {Role(role) for role in person.memberships.values_list("role", flat=True)}
+    person.memberships.filter(role__in=present - roles).delete()
+    Membership.objects.bulk_create(Membership(person=person, role=role) for role in sorted(roles - present))
+    person.forget_roles()
+    if present - roles:
+        _say_narrowed(person)
+    return present != roles
+
+
+def _end(person: Person) -> None:
+    person.memberships.all().delete()
+    person.forget_roles()
+    person.keys.filter(revoked_at=None).update(revoked_at=timezone.now())
+    logins.end_all(person)
+    _say_narrowed(person)
+
+
+def _say_narrowed(person: Person) -> None:
+    transaction.on_commit(partial(narrowed.send, sender=Person, person=person), robust=True)
