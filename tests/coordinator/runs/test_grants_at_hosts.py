@@ -17,6 +17,7 @@ from fedcore.coordinator.governance.models import AccessRequest, Grant, OwnerHos
 from fedcore.coordinator.runs.advance import advance
 from fedcore.coordinator.runs.models import Run, RunEvent, RunOrder
 from fedcore.coordinator.runs.problems import Refused
+from fedcore.coordinator.runs.rights import rights_of
 from fedcore.coordinator.runs.states import RunState
 from fedcore.wire.access import GrantStanding, Standing
 from fedcore.wire.keys import SigningKey
