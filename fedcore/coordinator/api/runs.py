@@ -22,6 +22,8 @@ from fedcore.coordinator.api.files import file_response
 from fedcore.coordinator.api.parsers import SignedParser, signed_body
 from fedcore.coordinator.api.schema import ErrorSerializer, SignedSerializer
 from fedcore.coordinator.api.waiting import in_database, latest_event, watch
+from fedcore.coordinator.governance import audit
+from fedcore.coordinator.governance.audit import Action
 from fedcore.coordinator.governance.models import Person
 from fedcore.coordinator.governance.people import person_of
 from fedcore.coordinator.runs import ending, storage, validation
@@ -126,6 +128,7 @@ class ReportView(APIView):
         run = _run(request, run_id)
         if run.report is None:
             raise Conflict(f"The run is {run.get_state_display()}: a report is made when a run has finished.")
+        audit.record(Action.READ_REPORT, run)
         return Response(run.report)
 
 
@@ -144,7 +147,7 @@ class ModelView(APIView):
     @extend_schema(responses={(200, "application/octet-stream"): OpenApiTypes.BINARY, 404: ErrorSerializer})
     def get(self, request: Request, run_id: str) -> HttpResponseBase:
         """The trained model of one's own pooled run, as safetensors."""
-        return _file(request, _own(request, run_id), MODEL)
+        return _file(request, _own(request, run_id), MODEL, Action.DOWNLOAD_MODEL)
 
 
 class DatasetView(APIView):
@@ -159,10 +162,11 @@ class DatasetView(APIView):
         """The merged pseudonymised rows of one's own pooled run; only while every owner's grant allows it."""
         run = _own(request, run_id)
         if not ending.may_download(run, timezone.now()):
+            audit.record(Action.DOWNLOAD_DATASET, run, refused="not_granted")
             self.permission_denied(
                 request, "Not every owner's grant allows to download the dataset.", code="not_granted"
             )
-        return _file(request, run, DATASET)
+        return _file(request, run, DATASET, Action.DOWNLOAD_DATASET)
 
 
 async def wait(request: HttpRequest, run_id: str) -> HttpResponseBase:
@@ -229,8 +233,9 @@ def _own(request: Request, run_id: str) -> Run:
     return found
 
 
-def _file(request: Request, run: Run, role: str) -> HttpResponseBase:
+def _file(request: Request, run: Run, role: str, action: Action) -> HttpResponseBase:
     artefact = run.artefacts.filter(order=None, role=role, complete=True, deleted_at=None).first()
     if artefact is None:
         raise Http404
+    audit.record(action, run)
     return file_response(request._request, storage.file_of(artefact), f"{role}-{run.pk[:8]}.safetensors")

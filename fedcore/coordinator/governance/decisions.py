@@ -16,12 +16,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from typing import Any
 
 from django.db import transaction
 from django.dispatch import Signal
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from fedcore.coordinator.governance import audit
+from fedcore.coordinator.governance.audit import Action
 from fedcore.coordinator.governance.models import AccessRequest, Grant, Person, Release, RequestState
 
 decided = Signal()
@@ -46,28 +49,33 @@ class Limits:
     download: bool | None = None
 
 
+@audit.refusals_of(Action.APPROVE_REQUEST)
 def approve(request: AccessRequest, person: Person, limits: Limits | None = None, reason: str = "") -> Grant:
     """Grant a waiting request, within its own limits. Raises `DecisionError`."""
     _check_owner(request, person)
     now = timezone.now()
     grant = _narrowed(request, limits or Limits())
     grant.approved_by, grant.approved_at = person, now
-    with transaction.atomic():
+    with audit.atomic():
         _move(request, RequestState.WAITING, RequestState.APPROVED, person, reason, now)
         _check_current(request, now)
         _check_not_wider(request, grant, now)
         grant.save(force_insert=True)
+        audit.record(Action.APPROVE_REQUEST, request, by=person, **_granted(grant))
     return grant
 
 
+@audit.refusals_of(Action.REFUSE_REQUEST)
 def refuse(request: AccessRequest, person: Person, reason: str) -> None:
     """Refuse a waiting request. The scientist reads the reason. Raises `DecisionError`."""
     _check_owner(request, person)
     _check_reason(reason)
-    with transaction.atomic():
+    with audit.atomic():
         _move(request, RequestState.WAITING, RequestState.REFUSED, person, reason, timezone.now())
+        audit.record(Action.REFUSE_REQUEST, request, by=person)
 
 
+@audit.refusals_of(Action.REVOKE_GRANT)
 def revoke(request: AccessRequest, person: Person, reason: str) -> None:
     """End an approved request's grant at once: no further run starts under it. Raises `DecisionError`.
 
@@ -76,9 +84,10 @@ def revoke(request: AccessRequest, person: Person, reason: str) -> None:
     _check_owner(request, person)
     _check_reason(reason)
     now = timezone.now()
-    with transaction.atomic():
+    with audit.atomic():
         _move(request, RequestState.APPROVED, RequestState.REVOKED, person, reason, now)
         Grant.objects.filter(request=request).update(revoked_at=now)
+        audit.record(Action.REVOKE_GRANT, request, by=person)
 
 
 def book_release(grant: Grant, run: str, now: datetime | None = None) -> None:
@@ -87,12 +96,13 @@ def book_release(grant: Grant, run: str, now: datetime | None = None) -> None:
     Raises `DecisionError` with `grant_revoked`, `grant_expired` or `releases_spent`.
     """
     now = now or timezone.now()
-    with transaction.atomic():
+    with audit.atomic():
         locked = Grant.objects.select_for_update().get(pk=grant.pk)
         if locked.used.filter(run=run).exists():
             return
         _check_usable(locked, now)
         Release.objects.create(grant=locked, run=run, booked_at=now)
+        audit.record(Action.USE_RELEASE, locked, run=run)
 
 
 def _check_usable(grant: Grant, now: datetime) -> None:
@@ -138,6 +148,15 @@ def _narrowed(request: AccessRequest, limits: Limits) -> Grant:
         expires_at=request.expires_at if limits.expires_at is None else limits.expires_at,
         download=request.download if limits.download is None else limits.download,
     )
+
+
+def _granted(grant: Grant) -> dict[str, Any]:
+    """What the audit says of a grant's limits."""
+    return {
+        "releases": grant.releases,
+        "expires_at": int(grant.expires_at.timestamp()),
+        "download": grant.download,
+    }
 
 
 def _check_current(request: AccessRequest, now: datetime) -> None:

@@ -9,8 +9,10 @@
 | auditor | as a data owner | nothing |
 | data scientist | the catalogue, and the own requests, grants and keys | asks for access |
 
-Everybody with a role sees the catalogue: organisations, active hosts, and the datasets that they offer now.
-Decisions about requests follow their own rule, in `decisions`. What is not visible does not exist: 404.
+Everybody with a role sees the catalogue: organisations, active hosts, and the datasets that they offer now. Of the
+audit, everybody sees the own acts; administrators, data owners and auditors what concerned their organisation, its
+people, hosts and datasets. Decisions about requests follow their own rule, in `decisions`. What is not visible does
+not exist: 404.
 """
 
 from __future__ import annotations
@@ -94,6 +96,15 @@ class Releases(Governed[Any]):
     def rule(self, person: Person) -> Q:
         overseen = Q(grant__request__dataset__host__organisation__in=person.organisations_with_oversight())
         return Q(grant__request__requested_by=person) | overseen
+
+
+class AuditEntries(Governed[Any]):
+    def rule(self, person: Person) -> Q:
+        """The own acts, and what concerned an organisation that the person oversees, when it happened."""
+        seen = Q(person=person)
+        for organisation in person.organisations_with_oversight().values_list("pk", flat=True):
+            seen |= Q(concerns__contains=f" organisation:{organisation} ")
+        return seen
 
 
 def may_edit(person: Person, model: type[models.Model], subject: models.Model | None = None) -> bool:

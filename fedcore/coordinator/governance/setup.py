@@ -28,9 +28,9 @@ from typing import Annotated
 
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError as DjangoValidationError
-from django.db import transaction
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from fedcore.coordinator.governance import audit
 from fedcore.coordinator.governance.models import Membership, Organisation, OwnerHost, Person, Role
 from fedcore.wire.encoding import Label, Name
 from fedcore.wire.keys import HostCard
@@ -95,7 +95,7 @@ def apply(site: SiteFile) -> list[str]:
 
     People and hosts that the file does not name stay as they are. Raises `SetupError`.
     """
-    with transaction.atomic():
+    with audit.atomic():
         done = [line for entry in site.organisations for line in _organisation(entry)]
         done += [line for entry in site.people for line in _person(entry, site.folder)]
         done += [line for entry in site.hosts for line in _host(entry)]
@@ -136,7 +136,8 @@ def _roles(person: Person, entry: PersonEntry) -> list[str]:
     wanted = set(entry.roles)
     present = {Role(role) for role in person.memberships.values_list("role", flat=True)}
     person.memberships.filter(role__in=present - wanted).delete()
-    Membership.objects.bulk_create(Membership(person=person, role=role) for role in sorted(wanted - present))
+    for role in sorted(wanted - present):
+        Membership.objects.create(person=person, role=role)
     if wanted == present:
         return []
     return [f"{entry.username} is now: {', '.join(sorted(wanted)) or 'without a role'}."]

@@ -14,6 +14,8 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
+from fedcore.coordinator.governance import audit
+from fedcore.coordinator.governance.audit import Action
 from fedcore.coordinator.governance.decisions import DecisionError, book_release
 from fedcore.coordinator.governance.models import AccessRequest, OwnerHost, RequestState
 from fedcore.coordinator.runs import ending
@@ -40,13 +42,13 @@ def advance(run_id: str) -> None:
     # same whoever makes it.
     now = timezone.now()
     report = report_of(Run.objects.get(pk=run_id), now)
-    with transaction.atomic():
+    with audit.atomic():
         run = Run.objects.select_for_update().get(pk=run_id)
         if not run.ended:
             ending.finish(run, report, now)
 
 
-@transaction.atomic
+@audit.atomic()
 def _move(run_id: str) -> bool:
     """Do what is next; whether all stages are complete."""
     run = Run.objects.select_for_update().filter(pk=run_id).first()
@@ -105,6 +107,7 @@ def _start(run: Run, roster: Sequence[RunDataset], now: datetime) -> bool:
             return False
     run.started_at = now
     run.save(update_fields=["started_at"])
+    audit.record(Action.START_RUN, run)
     return True
 
 

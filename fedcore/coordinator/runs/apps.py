@@ -10,6 +10,8 @@ class RunsConfig(AppConfig):
 
     def ready(self) -> None:
         from fedcore.coordinator.governance.decisions import decided
+        from fedcore.coordinator.runs import audited
         from fedcore.coordinator.runs.decisions import look_again
 
         decided.connect(look_again)
+        audited.watch()

@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from django.db import transaction
 from django.utils import timezone
 
+from fedcore.coordinator.governance import audit
+from fedcore.coordinator.governance.audit import Action
 from fedcore.coordinator.governance.models import Grant, OwnerHost
 from fedcore.coordinator.runs import storage
 from fedcore.coordinator.runs.flow import MODEL_AT_COORDINATOR
@@ -47,7 +48,7 @@ def finish(run: Run, report: dict[str, Any], now: datetime) -> None:
     _end(run, RunState.FINISHED, "The run has finished.", now, keep=keep)
 
 
-@transaction.atomic
+@audit.atomic()
 def cancel(run_id: str) -> Run:
     """Cancel a run that has not ended. Cancelling it again changes nothing. Raises `NotAllowed`."""
     run: Run = Run.objects.select_for_update().get(pk=run_id)
@@ -69,7 +70,7 @@ def may_download(run: Run, now: datetime) -> bool:
     return run.protocol_kind in MODEL_AT_COORDINATOR and leave.distinct().count() == owners
 
 
-@transaction.atomic
+@audit.atomic()
 def withdraw(run: Run) -> None:
     """Delete the merged dataset of a finished run whose owners no longer all allow downloads."""
     storage.discard(Artefact.objects.filter(run=run, deleted_at=None, order=None, role=DATASET))
@@ -80,8 +81,18 @@ def _end(run: Run, state: RunState, message: str, now: datetime, keep: bool) -> 
     run.lease = ""
     run.save()
     RunEvent.objects.create(run=run, state=state, text=run.message, progress=run.progress)
+    _record(run)
     issue_close(run, keep, now)
     storage.discard(_to_delete(run, now))
+
+
+def _record(run: Run) -> None:
+    if run.state == RunState.FINISHED:
+        audit.record(Action.FINISH_RUN, run)
+    elif run.state == RunState.CANCELLED:
+        audit.record(Action.CANCEL_RUN, run)
+    else:
+        audit.record(Action.STOP_RUN, run, refused=run.code)
 
 
 def _to_delete(run: Run, now: datetime) -> list[Artefact]:
