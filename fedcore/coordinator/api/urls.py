@@ -8,6 +8,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 from fedcore.coordinator.api import (
     access,
     addresses,  # noqa: F401 (registers what may stand in an address)
+    audit,
     catalogue,
     people,
     public,
@@ -26,6 +27,10 @@ urlpatterns = [
     path("requests/<digest:digest>/approve", access.ApproveView.as_view(), name="request-approve"),
     path("requests/<digest:digest>/refuse", access.RefuseView.as_view(), name="request-refuse"),
     path("requests/<digest:digest>/revoke", access.RevokeView.as_view(), name="request-revoke"),
+    path("audit", audit.AuditView.as_view(), name="audit"),
+    path("audit/head", audit.AuditHeadView.as_view(), name="audit-head"),
+    path("audit", audit.AuditView.as_view(), name="audit"),
+    path("audit/head", audit.AuditHeadView.as_view(), name="audit-head"),
     path("coordinator", public.CoordinatorView.as_view(), name="coordinator"),
     path("health", public.HealthView.as_view(), name="health"),
     path("schema", SpectacularAPIView.as_view(), name="schema"),

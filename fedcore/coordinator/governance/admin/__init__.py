@@ -1,5 +1,5 @@
 """The admin of governance: `base` derives permissions from roles, the others show one subject each."""
 
-from fedcore.coordinator.governance.admin import access, catalogue, people
+from fedcore.coordinator.governance.admin import access, audit, catalogue, people
 
-__all__ = ["access", "catalogue", "people"]
+__all__ = ["access", "audit", "catalogue", "people"]
