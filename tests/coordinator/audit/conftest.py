@@ -12,6 +12,9 @@ from fedcore.coordinator.governance.audit import verifying
 from fedcore.coordinator.governance.audit.triggers import TABLE
 from fedcore.coordinator.governance.models import AuditEntry
 from fedcore.coordinator.identity import coordinator_key
+from tests.coordinator.runs.conftest import pooled, rung, world
+
+__all__ = ["pooled", "rung", "world"]
 
 
 @pytest.fixture

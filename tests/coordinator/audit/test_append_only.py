@@ -95,7 +95,9 @@ def test_a_migration_that_rewrites_the_table_leaves_the_triggers_there():
     with connection.schema_editor() as editor:
         editor.alter_field(AuditEntry, old, new)
     if connection.vendor == "sqlite":
-        assert triggers.missing() == triggers.names("sqlite"), "The rewrite drops them, so the rest shows something."
+        assert triggers.missing() == triggers.names("sqlite"), (
+            "The rewrite drops them, so the rest shows something."
+        )
     call_command("migrate", verbosity=0)
     assert triggers.missing() == []
     with connection.schema_editor() as editor:

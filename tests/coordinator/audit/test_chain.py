@@ -36,7 +36,11 @@ def entries(cast):
 
 def test_an_audit_that_nobody_touched_is_whole(entries, verified):
     found = verified(audit.head().digest)
-    assert (found.entries, found.serial, found.digest) == (entries.count(), audit.head().serial, audit.head().digest)
+    assert (found.entries, found.serial, found.digest) == (
+        entries.count(),
+        audit.head().serial,
+        audit.head().digest,
+    )
 
 
 def test_serials_have_no_gap_and_every_entry_follows_the_one_before(entries):
@@ -87,7 +91,9 @@ def test_a_forged_signature_is_found_although_all_digests_fit(entries, verified)
     rewrite(last)
     AuditHead.objects.update(digest=last.digest)
     with_triggers()
-    with pytest.raises(AuditBroken, match=f"Audit entry {last.serial}: its signature is not the coordinator's"):
+    with pytest.raises(
+        AuditBroken, match=f"Audit entry {last.serial}: its signature is not the coordinator's"
+    ):
         verified()
 
 
@@ -181,7 +187,9 @@ def edit(dice, rows):
     row = dice.choice(rows)
     field = dice.choice([f for f in AuditEntry._meta.concrete_fields if f.name != "serial"])
     value = getattr(row, field.attname)
-    execute(f"UPDATE {TABLE} SET {field.column} = %s WHERE serial = %s", changed(dice, field, value), row.serial)
+    execute(
+        f"UPDATE {TABLE} SET {field.column} = %s WHERE serial = %s", changed(dice, field, value), row.serial
+    )
 
 
 def changed(dice, field, value):

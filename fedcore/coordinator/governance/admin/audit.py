@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, time, timedelta
 from typing import Any, ClassVar, Final
 
 from django.contrib import admin, messages
@@ -11,12 +12,13 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonRes
 from django.template.loader import render_to_string
 from django.urls import path, reverse
 from django.utils import timezone
+from django.utils.dateparse import parse_date
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 from unfold.contrib.filters.admin import (
     ChoicesDropdownFilter,
     DropdownFilter,
-    RangeDateTimeFilter,
+    RangeDateFilter,
     TextFilter,
 )
 from unfold.views import ChangeList
@@ -30,6 +32,16 @@ from fedcore.wire.codes import EXPLANATIONS, RefusalCode
 
 EXPORTED_AT_MOST: Final = 20_000
 """Entries in one export from a page; `manage.py audit export` has no limit."""
+
+
+class PeriodFilter(RangeDateFilter):
+    """From the beginning of one day to the end of another, by UTC."""
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        first, last = (_midnight(self.used_parameters.get(f"at_{end}")) for end in ("from", "to"))
+        if first is not None:
+            queryset = queryset.filter(at__gte=first)
+        return queryset if last is None else queryset.filter(at__lt=last + timedelta(days=1))
 
 
 class OrganisationFilter(DropdownFilter):
@@ -80,7 +92,7 @@ class AuditEntryAdmin(GovernedAdmin):
     list_display = ("serial", "at", "shown_who", "what", "shown_subject", "result", "whence")
     list_display_links = ("serial", "at")
     list_filter = (
-        ("at", RangeDateTimeFilter),
+        ("at", PeriodFilter),
         ("action", ChoicesDropdownFilter),
         ("outcome", ChoicesDropdownFilter),
         ("who", ChoicesDropdownFilter),
@@ -247,6 +259,15 @@ class AuditEntryAdmin(GovernedAdmin):
         return _file(render_to_string("governance/processing.html", found), name, "text/html; charset=utf-8")
 
 
+def _midnight(text: Any) -> datetime | None:
+    """The beginning of a day as a form names it; nothing for what is no day."""
+    try:
+        day = parse_date(text or "")
+    except ValueError:
+        return None
+    return None if day is None else datetime.combine(day, time(), UTC)
+
+
 def who(entry: AuditEntry) -> str:
     """Who acted, by the name of now."""
     named = entry.person if entry.who == "person" else entry.host
@@ -268,7 +289,7 @@ def facts(entry: AuditEntry) -> list[tuple[str, str]]:
 
 def _shown(name: str, value: Any) -> str:
     if name == "expires_at":
-        return f"{timezone.datetime.fromtimestamp(value, timezone.UTC):%Y-%m-%d %H:%M} UTC"  # type: ignore[attr-defined]
+        return f"{datetime.fromtimestamp(value, UTC):%Y-%m-%d %H:%M} UTC"
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
