@@ -75,7 +75,8 @@ def test_replacing_an_entry_is_refused_too(entry, sql):
         statement = f"INSERT INTO TABLE SELECT * FROM TABLE WHERE serial = {entry.pk} "
         statement += "ON CONFLICT (serial) DO UPDATE SET code = 'x'"
     else:
-        statement = f"REPLACE INTO TABLE SELECT {', '.join(COLUMNS)} FROM TABLE WHERE serial = {entry.pk}"
+        columns = ", ".join(COLUMNS)
+        statement = f"REPLACE INTO TABLE ({columns}) SELECT {columns} FROM TABLE WHERE serial = {entry.pk}"
     with pytest.raises(DatabaseError, match=triggers.REFUSAL), transaction.atomic():
         sql(statement)
 

@@ -18,7 +18,7 @@ from fedcore.coordinator.governance import audit, decisions, submissions
 from fedcore.coordinator.governance.audit import Action, Kind, Subject, Thing, recording
 from fedcore.coordinator.governance.audit.actions import DETAILS, Detail
 from fedcore.coordinator.governance.decisions import DecisionError
-from fedcore.coordinator.governance.models import AccessRequest, AuditEntry, Grant, PersonKey
+from fedcore.coordinator.governance.models import AccessRequest, AuditEntry, AuditHead, Grant, PersonKey
 from fedcore.coordinator.runs.models import Run
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -80,6 +80,12 @@ def test_an_action_that_is_rolled_back_leaves_no_entry(cast, block):
         act()
     assert audit.head().serial == before
     assert AuditEntry.objects.count() == before
+
+
+def test_nothing_is_recorded_where_the_head_is_gone(cast):
+    AuditHead.objects.all().delete()
+    with pytest.raises(recording.HeadMissing, match="Restore the table"):
+        audit.record(Action.LOG_IN, cast.sam, by=cast.sam)
 
 
 def test_a_refused_decision_is_recorded_with_its_code_although_nothing_else_is_kept(cast, asked, since):
@@ -207,14 +213,19 @@ class Statements:
         self.locked, self.late = False, []
 
     def __call__(self, execute, sql, params, many, context):
-        if sql.startswith("BEGIN") or not connection.in_atomic_block:
+        if not connection.in_atomic_block:
             self.locked = False
         found = self.WRITES.match(sql)
         if found and self.locked and not found[2].startswith("governance_audit"):
             writes = not sql.startswith("SELECT") or "FOR UPDATE" in sql
             self.late += [sql] * writes
-        self.locked = self.locked or "governance_audithead" in sql
+        if "governance_audithead" in sql and not self.locked:
+            self.locked = True
+            transaction.on_commit(self._ended)
         return execute(sql, params, many, context)
+
+    def _ended(self):
+        self.locked = False
 
 
 @pytest.mark.django_db(transaction=True)

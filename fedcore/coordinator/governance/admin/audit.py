@@ -98,7 +98,6 @@ class AuditEntryAdmin(GovernedAdmin):
         ("who", ChoicesDropdownFilter),
         *(OrganisationFilter, DatasetFilter, RunFilter),
     )
-    list_select_related = ("person", "host", "origin")
     list_before_template = "governance/audit_exports.html"
     list_per_page = 50
     search_fields = (
@@ -172,6 +171,11 @@ class AuditEntryAdmin(GovernedAdmin):
     @admin.display(description=_("concerns, and detail"))
     def shown_content(self, entry: AuditEntry) -> str:
         return code(f"{entry.concerns.strip()}\n{entry.detail}")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[AuditEntry]:
+        # Joined also for one entry: whoever was deleted is then nobody, and no error.
+        rows: QuerySet[AuditEntry] = super().get_queryset(request).select_related("person", "host", "origin")
+        return rows
 
     def get_changelist(self, request: HttpRequest, **options: Any) -> type[ChangeList]:
         return NamingChangeList

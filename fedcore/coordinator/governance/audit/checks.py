@@ -9,6 +9,7 @@ from django.core.checks import CheckMessage, Error, Tags, register
 from django.db import DatabaseError, connections
 
 from fedcore.coordinator.governance.audit import triggers
+from fedcore.coordinator.governance.audit.entries import AuditEntry, AuditHead
 
 logger = logging.getLogger(__name__)
 
@@ -32,8 +33,15 @@ def check_triggers(databases: Any = None, **context: Any) -> list[CheckMessage]:
 
 
 def put_back(sender: Any, using: str, verbosity: int = 1, **context: Any) -> None:
-    """After every migration: the triggers are there, also where a table was rewritten."""
-    installed = triggers.install(connections[using])
+    """After every migration: the triggers are there, also where a table was rewritten, and so is the first head."""
+    connection = connections[using]
+    installed = triggers.install(connection)
+    if (
+        triggers.TABLE in connection.introspection.table_names()
+        and not AuditEntry.objects.using(using).exists()
+    ):
+        # Made here and not by the first who appends: several would, and wait for each other in a circle.
+        AuditHead.objects.using(using).get_or_create(pk=1)
     if installed and verbosity >= 1:
         logger.info("Triggers of the audit made: %s", ", ".join(installed))
 

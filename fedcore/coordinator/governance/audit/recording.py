@@ -47,6 +47,16 @@ class _Draft:
         return f" {' '.join(sorted(found))} " if found else ""
 
 
+class HeadMissing(Exception):
+    """The row of the last entry is gone, so that no entry can follow it."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The head of the audit is missing from the database, and nothing is done that cannot be recorded. Restore "
+            "the table governance_audithead from a backup; for a new database, run `python manage.py migrate`."
+        )
+
+
 _collected: Final[ContextVar[list[_Draft] | None]] = ContextVar("collected", default=None)
 _protected: Final[set[str]] = set()
 """The databases whose triggers this process has seen."""
@@ -145,8 +155,7 @@ def _append(drafts: list[_Draft]) -> None:
         origins = [_address_of(draft) for draft in drafts]
         last = AuditHead.objects.select_for_update().filter(pk=1).first()
         if last is None:
-            AuditHead.objects.get_or_create(pk=1)
-            last = AuditHead.objects.select_for_update().get(pk=1)
+            raise HeadMissing
         key = coordinator_key()
         for draft, origin in zip(drafts, origins, strict=True):
             entry = _entry(draft, origin, last)
