@@ -62,6 +62,8 @@ class HeadSerializer(serializers.Serializer[Any]):
 
 
 class AuditView(APIView):
+    """Entries of the audit, in pages by serial."""
+
     @extend_schema(
         parameters=[
             OpenApiParameter("after", int, description="Entries with a higher serial."),
@@ -83,6 +85,8 @@ class AuditView(APIView):
 
 
 class AuditHeadView(APIView):
+    """The last entry of the audit, to be kept elsewhere."""
+
     @extend_schema(responses=HeadSerializer)
     def get(self, request: Request) -> Response:
         """The audit's last entry, to be kept elsewhere: it shows later whether entries were cut off."""

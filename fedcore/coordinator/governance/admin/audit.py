@@ -13,6 +13,7 @@ from django.template.loader import render_to_string
 from django.urls import path, reverse
 from django.utils import timezone
 from django.utils.dateparse import parse_date
+from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 from unfold.contrib.filters.admin import (
@@ -89,8 +90,8 @@ class NamingChangeList(ChangeList):
 
 @admin.register(AuditEntry)
 class AuditEntryAdmin(GovernedAdmin):
-    list_display = ("serial", "at", "shown_who", "what", "shown_subject", "result", "whence")
-    list_display_links = ("serial", "at")
+    list_display = ("serial", "moment", "shown_who", "what", "shown_subject", "result", "whence")
+    list_display_links = ("serial", "moment")
     list_filter = (
         ("at", PeriodFilter),
         ("action", ChoicesDropdownFilter),
@@ -126,6 +127,10 @@ class AuditEntryAdmin(GovernedAdmin):
         ),
     )
     readonly_fields = ("shown_previous", "shown_digest", "shown_signer", "shown_signature", "shown_content")
+
+    @admin.display(description=_("when"), ordering="at")
+    def moment(self, entry: AuditEntry) -> str:
+        return format_html('<span class="fedcore-moment">{}</span>', f"{entry.at:%Y-%m-%d %H:%M:%S}")
 
     @admin.display(description=_("who"), ordering="person__username")
     def shown_who(self, entry: AuditEntry) -> str:

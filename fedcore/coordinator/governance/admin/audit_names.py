@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
+from uuid import UUID
 
 from django.apps import apps
 from django.db.models import Model, QuerySet
@@ -24,6 +25,8 @@ TABLES: Final = {
     Thing.DATASET: ("governance", "Dataset", ("host",)),
     Thing.REQUEST: ("governance", "AccessRequest", ("dataset__host", "requested_by")),
     Thing.RUN: ("runs", "Run", ()),
+    Thing.ORDER: ("runs", "RunOrder", ("run", "host")),
+    Thing.ARTEFACT: ("runs", "Artefact", ("run",)),
 }
 """The things that have a page: application, model, and what their names need."""
 
@@ -63,11 +66,18 @@ def _names(thing: Thing, ids: set[str], person: Person) -> dict[str, Named]:
     application, name, joined = TABLES[thing]
     model: Any = apps.get_model(application, name)
     rows: QuerySet[Any] = model.objects.filter(pk__in=[id for id in ids if id]).select_related(*joined)
-    seen = {
-        str(key) for key in model.objects.visible_to(person).filter(pk__in=rows).values_list("pk", flat=True)
-    }
-    return {str(row.pk): Named(str(row), _page(row) if str(row.pk) in seen else "") for row in rows}
+    visible = model.objects.visible_to(person).filter(pk__in=rows).values_list("pk", flat=True)
+    seen = set(visible)
+    return {_id(row): Named(str(row), _page(row) if row.pk in seen else "") for row in rows}
 
 
-def _page(row: Model) -> str:
+def _id(row: Model) -> str:
+    """The id as entries have it."""
+    return row.pk.hex if isinstance(row.pk, UUID) else str(row.pk)
+
+
+def _page(row: Any) -> str:
+    """Where a thing is shown; an order and an artefact are shown with their run."""
+    if row._meta.model_name in ("runorder", "artefact"):
+        row = row.run
     return reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=(row.pk,))

@@ -120,8 +120,8 @@ class AuditEntry(models.Model):
     objects: ClassVar = Entries.as_manager()
 
     class Meta:
-        verbose_name = _("entry")
-        verbose_name_plural = _("audit")
+        verbose_name = _("audit entry")
+        verbose_name_plural = _("audit entries")
         ordering = ("-serial",)
         base_manager_name = "objects"
 

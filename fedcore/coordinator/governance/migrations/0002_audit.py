@@ -213,8 +213,8 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
-                "verbose_name": "entry",
-                "verbose_name_plural": "audit",
+                "verbose_name": "audit entry",
+                "verbose_name_plural": "audit entries",
                 "ordering": ("-serial",),
                 "base_manager_name": "objects",
             },
