@@ -56,11 +56,10 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = FEDCORE_PRODUCTION
 SECURE_SSL_REDIRECT: bool = env.bool("SECURE_SSL_REDIRECT", default=FEDCORE_PRODUCTION)
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if FEDCORE_PRODUCTION else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = FEDCORE_PRODUCTION
-_behind_proxy: bool = env.bool("FEDCORE_BEHIND_PROXY", default=False)
-if _behind_proxy:
+FEDCORE_BEHIND_PROXY: bool = env.bool("FEDCORE_BEHIND_PROXY", default=False)
+if FEDCORE_BEHIND_PROXY:
     # Only for a proxy that sets or strips this header itself: otherwise visitors could claim to use TLS.
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
-    AXES_IPWARE_PROXY_COUNT = 1
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAXIMUM_BODY_BYTES
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 1000
 
@@ -98,6 +97,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "axes.middleware.AxesMiddleware",
+    "fedcore.coordinator.governance.audit.origin.noting_origin",
 ]
 ROOT_URLCONF = "project.urls"
 WSGI_APPLICATION = "project.wsgi.application"
@@ -206,6 +206,7 @@ AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = timedelta(minutes=15)
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_RESET_ON_SUCCESS = True
+AXES_CLIENT_IP_CALLABLE = "fedcore.coordinator.governance.audit.origin.address_of"
 AXES_LOCKOUT_CALLABLE = "fedcore.coordinator.api.errors.locked_out"
 AXES_VERBOSE = False
 AXES_SENSITIVE_PARAMETERS = [
@@ -234,7 +235,7 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["fedcore.coordinator.api.parsers.SmallJSONParser"],
     # Of the addresses in X-Forwarded-For only that of one's own proxy is more than a visitor's claim.
-    "NUM_PROXIES": 1 if _behind_proxy else 0,
+    "NUM_PROXIES": 1 if FEDCORE_BEHIND_PROXY else 0,
     "DEFAULT_THROTTLE_RATES": {"login": env("FEDCORE_LOGIN_RATE", default="30/minute")},
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "fedcore.coordinator.api.errors.handle",

@@ -73,6 +73,10 @@ UNFOLD: dict[str, Any] = {
                 ],
             },
             {
+                "title": _("Evidence"),
+                "items": [_entry(_("Audit"), "fact_check", "governance_auditentry_changelist")],
+            },
+            {
                 "title": _("People"),
                 "items": [
                     _entry(_("Organisations"), "apartment", "governance_organisation_changelist"),

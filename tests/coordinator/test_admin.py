@@ -12,7 +12,10 @@ from fedcore.coordinator.governance.models import AccessRequest, Grant, OwnerHos
 from fedcore.coordinator.governance.people import set_two_approvers
 from fedcore.wire.keys import HostCard, SealingKey, SigningKey
 
-MODELS = ("accessrequest", "grant", "notice", "dataset", "ownerhost", "organisation", "person", "personkey")
+MODELS = (
+    *("accessrequest", "grant", "notice", "dataset", "ownerhost", "organisation", "person", "personkey"),
+    "auditentry",
+)
 
 
 def page(model, key=None, kind="change"):
@@ -370,7 +373,7 @@ def test_who_is_no_administrator_adds_nothing(cast, browser, who, model):
     assert browser(cast[who]).get(page(model, kind="add")).status_code == 403
 
 
-@pytest.mark.parametrize("model", ["accessrequest", "grant", "dataset", "personkey"])
+@pytest.mark.parametrize("model", ["accessrequest", "grant", "dataset", "personkey", "auditentry"])
 def test_requests_grants_datasets_and_keys_are_nobodys_to_edit(cast, browser, model):
     assert browser(cast.ada).get(page(model, kind="add")).status_code == 403
 

@@ -16,6 +16,8 @@ ENDPOINTS = [
     ("get", "/api/datasets"),
     ("get", "/api/hosts"),
     ("get", "/api/plugins"),
+    ("get", "/api/audit"),
+    ("get", "/api/audit/head"),
     ("get", "/api/requests"),
     ("post", "/api/requests"),
     ("get", f"/api/requests/{'0' * 64}"),

@@ -24,6 +24,8 @@ CHOSEN: Final = (
     *("test_requests.py", "test_decisions.py", "test_catalogue.py", "runs/test_submission.py"),
     *("runs/test_host_orders.py", "runs/test_host_reports.py", "runs/test_host_artefacts.py"),
     *("runs/test_advance.py", "runs/test_flow_of_runs.py"),
+    *("audit/test_append_only.py", "audit/test_recording.py", "audit/test_chain.py"),
+    *("audit/test_what_is_recorded.py", "audit/test_command.py"),
 )
 LEFT_OUT: Final = "mutated or options or refused_with or twice_at_each_stage"
 """Many messages that are refused before a database is asked, and what whole runs show as well."""

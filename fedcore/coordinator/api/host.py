@@ -13,10 +13,12 @@ from django.views.decorators.csrf import csrf_exempt
 from fedcore.coordinator.api.files import file_response
 from fedcore.coordinator.api.host_auth import Refusal, authenticate, check_method, for_hosts
 from fedcore.coordinator.api.waiting import in_database, latest_for_hosts, watch
-from fedcore.coordinator.governance import standings
+from fedcore.coordinator.governance import audit, standings
 from fedcore.coordinator.governance.announcements import announce, keep_mock, wanted_mocks
+from fedcore.coordinator.governance.audit import Action
 from fedcore.coordinator.governance.models import OwnerHost
 from fedcore.coordinator.runs import storage
+from fedcore.coordinator.runs.audited import facts_of
 from fedcore.coordinator.runs.models import Artefact, RunOrder
 from fedcore.coordinator.runs.receiving import accept, uploads_allowed
 from fedcore.coordinator.runs.states import ENDED
@@ -181,6 +183,7 @@ def download(
     ).first()
     if found is None or order.answered or order.run.ended:
         raise Refusal(404, "not_found", "There is no such artefact for this order.")
+    audit.record(Action.GIVE_ARTEFACT, found, **facts_of(found))
     return file_response(request, storage.file_of(found))
 
 

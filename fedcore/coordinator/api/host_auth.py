@@ -101,6 +101,7 @@ def authenticate(request: HttpRequest, body: bytes) -> OwnerHost:
         raise _unknown() from None
     if host is None:
         raise _unknown()
+    request.owner_host = host  # type: ignore[attr-defined]  # The audit reads there who acts.
     now = timezone.now()
     old = Q(last_contact=None) | Q(last_contact__lt=now - timedelta(seconds=CONTACT_SECONDS))
     if host.last_contact is None or now - host.last_contact > timedelta(seconds=CONTACT_SECONDS):

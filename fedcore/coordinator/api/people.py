@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib.auth import authenticate
-from django.contrib.auth.signals import user_logged_in
+from django.contrib.auth.signals import user_logged_in, user_logged_out
 from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
@@ -131,6 +131,7 @@ class LogoutView(APIView):
         """Revoke the token of this request."""
         token: Any = request.auth
         token.delete()
+        user_logged_out.send(sender=Person, request=request._request, user=request.user)
         return Response(status=204)
 
 

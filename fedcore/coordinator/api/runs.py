@@ -22,6 +22,8 @@ from fedcore.coordinator.api.files import file_response
 from fedcore.coordinator.api.parsers import SignedParser, signed_body
 from fedcore.coordinator.api.schema import ErrorSerializer, SignedSerializer
 from fedcore.coordinator.api.waiting import in_database, latest_event, watch
+from fedcore.coordinator.governance import audit
+from fedcore.coordinator.governance.audit import Action
 from fedcore.coordinator.governance.models import Person
 from fedcore.coordinator.governance.people import person_of
 from fedcore.coordinator.runs import ending, storage, validation
@@ -127,6 +129,7 @@ class ReportView(APIView):
         run = _run(request, run_id)
         if run.report is None:
             raise Conflict(f"The run is {run.get_state_display()}: a report is made when a run has finished.")
+        audit.record(Action.READ_REPORT, run)
         return Response(run.report)
 
 
@@ -173,8 +176,9 @@ class ModelView(APIView):
         run = _own(request, run_id)
         rights = rights_of(run, timezone.now())
         if not rights.download_model:
+            audit.record(Action.DOWNLOAD_MODEL, run, refused="not_granted")
             self.permission_denied(request, rights.because, code="not_granted")
-        return _file(request, run, MODEL)
+        return _file(request, run, MODEL, Action.DOWNLOAD_MODEL)
 
 
 class DatasetView(APIView):
@@ -190,9 +194,10 @@ class DatasetView(APIView):
         run = _own(request, run_id)
         rights = rights_of(run, timezone.now())
         if not rights.download_dataset:
+            audit.record(Action.DOWNLOAD_DATASET, run, refused="not_granted")
             because = f"Not every owner's grant allows to download the dataset. {rights.because}"
             self.permission_denied(request, because.rstrip(), code="not_granted")
-        return _file(request, run, DATASET)
+        return _file(request, run, DATASET, Action.DOWNLOAD_DATASET)
 
 
 async def wait(request: HttpRequest, run_id: str) -> HttpResponseBase:
@@ -264,8 +269,9 @@ def _own(request: Request, run_id: str) -> Run:
     return found
 
 
-def _file(request: Request, run: Run, role: str) -> HttpResponseBase:
+def _file(request: Request, run: Run, role: str, action: Action) -> HttpResponseBase:
     artefact = run.artefacts.filter(order=None, role=role, complete=True, deleted_at=None).first()
     if artefact is None:
         raise Http404
+    audit.record(action, run)
     return file_response(request._request, storage.file_of(artefact), f"{role}-{run.pk[:8]}.safetensors")

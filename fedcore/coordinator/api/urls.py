@@ -8,6 +8,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 from fedcore.coordinator.api import (
     access,
     addresses,  # noqa: F401 (registers what may stand in an address)
+    audit,
     catalogue,
     datasets,
     dry_runs,
@@ -44,6 +45,8 @@ urlpatterns = [
     path("requests/<digest:digest>/withdraw", access.WithdrawView.as_view(), name="request-withdraw"),
     path("notices", notices.NoticesView.as_view(), name="notices"),
     path("notices/read", notices.ReadView.as_view(), name="notices-read"),
+    path("audit", audit.AuditView.as_view(), name="audit"),
+    path("audit/head", audit.AuditHeadView.as_view(), name="audit-head"),
     path("coordinator", public.CoordinatorView.as_view(), name="coordinator"),
     path("health", public.HealthView.as_view(), name="health"),
     path("schema", SpectacularAPIView.as_view(), name="schema"),

@@ -10,10 +10,11 @@ import hashlib
 from datetime import UTC, datetime
 from typing import Final
 
-from django.db import transaction
 from django.db.models import F, QuerySet
 from django.utils import timezone
 
+from fedcore.coordinator.governance import audit
+from fedcore.coordinator.governance.audit import Action
 from fedcore.coordinator.governance.models import (
     AccessRequest,
     Dataset,
@@ -45,19 +46,32 @@ def announce(host: OwnerHost, signed: Signed) -> None:
     names = [offer.name for offer in message.datasets]
     if len(set(names)) != len(names):
         raise WireError(RefusalCode.MALFORMED, "a dataset is announced twice")
-    with transaction.atomic():
+    with audit.atomic():
         OwnerHost.objects.select_for_update().get(pk=host.pk)
         if Dataset.objects.filter(host=host, announced_at__gt=announced_at).exists():
             raise WireError(RefusalCode.CONFLICT, "a later announcement is known")
+        known = {dataset.name: dataset for dataset in Dataset.objects.filter(host=host)}
         for offer in message.datasets:
-            dataset, _made = Dataset.objects.update_or_create(
-                host=host, name=offer.name, defaults=_described(offer, announced_at)
-            )
+            described = _described(offer, announced_at)
+            dataset, _made = Dataset.objects.update_or_create(host=host, name=offer.name, defaults=described)
             _note_version(dataset, offer, announced_at)
-        Dataset.objects.filter(host=host).exclude(name__in=names).update(
-            is_offered=False, announced_at=announced_at
-        )
+            _record(host, known.get(offer.name), dataset, described)
+        gone = Dataset.objects.filter(host=host).exclude(name__in=names)
+        for dataset in gone.filter(is_offered=True):
+            audit.record(Action.WITHDRAW_DATASET, dataset, by=host)
+        gone.update(is_offered=False, announced_at=announced_at)
         _forget_unused_mocks()
+
+
+def _record(host: OwnerHost, known: Dataset | None, dataset: Dataset, described: dict[str, object]) -> None:
+    """Say in the audit what an announcement changed; most change nothing."""
+    if known is None:
+        audit.record(Action.OFFER_DATASET, dataset, by=host)
+        return
+    changed = tuple(name for name, value in described.items() if getattr(known, name) != value)
+    if set(changed) - {"announced_at"}:
+        fields = tuple(name for name in changed if name != "announced_at")
+        audit.record(Action.CHANGE_DATASET, dataset, by=host, fields=fields)
 
 
 def wanted_mocks(host: OwnerHost) -> list[str]:

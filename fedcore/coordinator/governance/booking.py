@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from fedcore.coordinator.governance import audit
+from fedcore.coordinator.governance.audit import Action
 from fedcore.coordinator.governance.limits import NO_PROMISE, Epsilon, epsilon_covers, shown_epsilon
 from fedcore.coordinator.governance.models import Grant, Release
 from fedcore.coordinator.governance.problems import DecisionError
@@ -22,13 +23,14 @@ def book_release(
     `budget_spent`.
     """
     now = now or timezone.now()
-    with transaction.atomic():
+    with audit.atomic():
         locked = Grant.objects.select_for_update().get(pk=grant.pk)
         if locked.used.filter(run=run).exists():
             return
         _check_usable(locked, now)
         _check_budget(locked, epsilon_micro)
         Release.objects.create(grant=locked, run=run, booked_at=now, epsilon_micro=epsilon_micro)
+        audit.record(Action.USE_RELEASE, locked, run=run)
 
 
 def spent_micro(grant: Grant) -> int:

@@ -30,8 +30,16 @@ from django.dispatch import Signal
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from fedcore.coordinator.governance import notices, renewals, standings
-from fedcore.coordinator.governance.limits import NAMES, Limited, Limits, excess, limits_of, narrowed
+from fedcore.coordinator.governance import audit, renewals, standings
+from fedcore.coordinator.governance.audit import Action
+from fedcore.coordinator.governance.limits import (
+    NAMES,
+    Limited,
+    Limits,
+    excess,
+    limits_of,
+    narrowed,
+)
 from fedcore.coordinator.governance.models import (
     UNDECIDED,
     AccessRequest,
@@ -40,10 +48,10 @@ from fedcore.coordinator.governance.models import (
     Proposal,
     RequestState,
     Said,
-    ThreadEntry,
 )
 from fedcore.coordinator.governance.notices import About
 from fedcore.coordinator.governance.problems import DecisionError
+from fedcore.coordinator.governance.saying import say, tell_owners, tell_scientist
 
 __all__ = ["Decision", "DecisionError", "Limits", "bound_of", "decided", "open_to", "within"]
 
@@ -94,6 +102,7 @@ def open_to(request: AccessRequest, person: Person) -> frozenset[Decision]:
     return frozenset(found if renewals.is_renewal(request) else found - {Decision.RENEW})
 
 
+@audit.refusals_of(Action.APPROVE_REQUEST)
 def approve(
     request: AccessRequest, person: Person, limits: Limits | None = None, reason: str = ""
 ) -> Grant | None:
@@ -103,7 +112,7 @@ def approve(
     """
     _check_owner(request, person)
     now = timezone.now()
-    with transaction.atomic():
+    with audit.atomic():
         locked = AccessRequest.objects.select_for_update().get(pk=request.pk)
         first = _proposal_of(locked)
         if first is not None and first.proposed_by_id == person.pk:
@@ -125,8 +134,8 @@ def approve(
         grant.save(force_insert=True)
         standings.note_change(grant)
         Proposal.objects.filter(request=request).delete()
-        _say(request, person, Said.APPROVED, reason, now)
-        _tell_scientist(
+        say(request, person, Said.APPROVED, reason, now, values)
+        tell_scientist(
             request, About.DECISION, _("%(person)s approved your request for %(dataset)s."), person
         )
     return grant
@@ -144,20 +153,20 @@ def renew(request: AccessRequest, person: Person, reason: str = "") -> Grant | N
     return approve(request, person, limits, reason)
 
 
+@audit.refusals_of(Action.REFUSE_REQUEST)
 def refuse(request: AccessRequest, person: Person, reason: str) -> None:
     """Refuse a request. The scientist reads the reason. Raises `DecisionError`."""
     _check_owner(request, person)
     _check_text(reason, _("Give a reason: the scientist reads it."))
     now = timezone.now()
-    with transaction.atomic():
+    with audit.atomic():
         _move(request, Decision.REFUSE, RequestState.REFUSED, person, reason, now)
         Proposal.objects.filter(request=request).delete()
-        _say(request, person, Said.REFUSED, reason, now)
-        _tell_scientist(
-            request, About.DECISION, _("%(person)s refused your request for %(dataset)s."), person
-        )
+        say(request, person, Said.REFUSED, reason, now)
+        tell_scientist(request, About.DECISION, _("%(person)s refused your request for %(dataset)s."), person)
 
 
+@audit.refusals_of(Action.ASK_BACK)
 def ask(request: AccessRequest, person: Person, question: str) -> None:
     """Ask the scientist something; the request waits for the answer, and a first approval is void.
 
@@ -166,25 +175,27 @@ def ask(request: AccessRequest, person: Person, question: str) -> None:
     _check_owner(request, person)
     _check_text(question, _("Write the question: the scientist reads it."))
     now = timezone.now()
-    with transaction.atomic():
+    with audit.atomic():
         _move(request, Decision.ASK, RequestState.ASKED_BACK)
         Proposal.objects.filter(request=request).delete()
-        _say(request, person, Said.QUESTION, question, now)
+        say(request, person, Said.QUESTION, question, now)
         text = _("%(person)s asks you something about your request for %(dataset)s.")
-        _tell_scientist(request, About.QUESTION, text, person)
+        tell_scientist(request, About.QUESTION, text, person)
 
 
+@audit.refusals_of(Action.ANSWER_BACK)
 def answer(request: AccessRequest, person: Person, text: str) -> None:
     """Answer an owner's question; the request waits for a decision again. Raises `DecisionError`."""
     _check_scientist(request, person)
     _check_text(text, _("Write the answer: the owner reads it."))
-    with transaction.atomic():
+    with audit.atomic():
         _move(request, Decision.ANSWER, RequestState.WAITING)
-        _say(request, person, Said.ANSWER, text, timezone.now())
+        say(request, person, Said.ANSWER, text, timezone.now())
         said = _("%(person)s answered your question about the request for %(dataset)s.")
-        _tell_owners(request, About.ANSWER, said, person)
+        tell_owners(request, About.ANSWER, said, person)
 
 
+@audit.refusals_of(Action.TIGHTEN_GRANT)
 def tighten(request: AccessRequest, person: Person, limits: Limits, reason: str) -> Grant:
     """Lower limits of a grant at once, also for runs under way. A limit that is left out stays as it is.
 
@@ -193,7 +204,7 @@ def tighten(request: AccessRequest, person: Person, limits: Limits, reason: str)
     _check_owner(request, person)
     _check_text(reason, _("Give a reason: the scientist reads it."))
     now = timezone.now()
-    with transaction.atomic():
+    with audit.atomic():
         _move(request, Decision.TIGHTEN, RequestState.APPROVED, person, reason, now)
         grant: Grant = Grant.objects.select_for_update().get(request=request)
         values = within(grant, limits, now)
@@ -206,13 +217,14 @@ def tighten(request: AccessRequest, person: Person, limits: Limits, reason: str)
         grant.tightened_at = now
         grant.save(update_fields=[*NAMES, "tightened_at"])
         standings.note_change(grant)
-        _say(request, person, Said.TIGHTENED, reason, now)
-        _tell_scientist(
+        say(request, person, Said.TIGHTENED, reason, now, values)
+        tell_scientist(
             request, About.TIGHTENED, _("%(person)s tightened your grant for %(dataset)s."), person
         )
     return grant
 
 
+@audit.refusals_of(Action.REVOKE_GRANT)
 def revoke(request: AccessRequest, person: Person, reason: str) -> None:
     """End an approved request's grant at once: no run starts or goes on under it. Raises `DecisionError`.
 
@@ -221,14 +233,15 @@ def revoke(request: AccessRequest, person: Person, reason: str) -> None:
     _check_owner(request, person)
     _check_text(reason, _("Give a reason: the scientist reads it."))
     now = timezone.now()
-    with transaction.atomic():
+    with audit.atomic():
         _move(request, Decision.REVOKE, RequestState.REVOKED, person, reason, now)
         Grant.objects.filter(request=request).update(revoked_at=now)
         standings.note_change(request.grant)
-        _say(request, person, Said.REVOKED, reason, now)
-        _tell_scientist(request, About.REVOKED, _("%(person)s revoked your grant for %(dataset)s."), person)
+        say(request, person, Said.REVOKED, reason, now)
+        tell_scientist(request, About.REVOKED, _("%(person)s revoked your grant for %(dataset)s."), person)
 
 
+@audit.refusals_of(Action.WITHDRAW_REQUEST)
 def withdraw(request: AccessRequest, person: Person, reason: str = "") -> None:
     """Take one's own request back, or give its grant back: no run starts or goes on under it.
 
@@ -236,16 +249,16 @@ def withdraw(request: AccessRequest, person: Person, reason: str = "") -> None:
     """
     _check_scientist(request, person)
     now = timezone.now()
-    with transaction.atomic():
+    with audit.atomic():
         _move(request, Decision.WITHDRAW, RequestState.WITHDRAWN)
         Proposal.objects.filter(request=request).delete()
         grant = Grant.objects.filter(request=request).first()
         if grant is not None:
             Grant.objects.filter(pk=grant.pk).update(revoked_at=now)
             standings.note_change(grant)
-        _say(request, person, Said.WITHDRAWN, reason, now)
+        say(request, person, Said.WITHDRAWN, reason, now)
         said = _("%(person)s withdrew the request for %(dataset)s.")
-        _tell_owners(request, About.WITHDRAWN, said, person)
+        tell_owners(request, About.WITHDRAWN, said, person)
 
 
 def _propose(
@@ -253,9 +266,9 @@ def _propose(
 ) -> None:
     facts = values | {"proposed_by": person, "proposed_at": now}
     Proposal.objects.update_or_create(request=request, defaults=facts)
-    _say(request, person, Said.PROPOSED, reason, now)
+    say(request, person, Said.PROPOSED, reason, now, values)
     text = _("%(person)s approved a request for %(dataset)s: a second data owner must approve it too.")
-    _tell_owners(request, About.SECOND_APPROVAL, text, person)
+    tell_owners(request, About.SECOND_APPROVAL, text, person)
 
 
 def bound_of(request: AccessRequest) -> Limited:
@@ -363,17 +376,3 @@ def _move(
             _("The request is %(state)s; only a request that is %(old)s can become %(new)s.")
             % {"state": request.get_state_display(), "old": allowed, "new": new.label},
         )
-
-
-def _say(request: AccessRequest, person: Person, said: Said, text: str, now: datetime) -> None:
-    ThreadEntry.objects.create(request=request, person=person, said=said, text=text.strip(), at=now)
-
-
-def _tell_scientist(request: AccessRequest, about: About, text: str, actor: Person) -> None:
-    said = text % {"person": actor, "dataset": request.dataset}
-    notices.tell([request.requested_by], about, request.pk, said)
-
-
-def _tell_owners(request: AccessRequest, about: About, text: str, actor: Person) -> None:
-    said = text % {"person": actor, "dataset": request.dataset}
-    notices.tell(notices.data_owners_of(request.dataset.organisation, actor), about, request.pk, said)

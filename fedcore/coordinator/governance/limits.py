@@ -69,6 +69,17 @@ def limits_of(row: Limited) -> dict[str, Any]:
     return {name: getattr(row, name) for name in NAMES}
 
 
+def in_audit(limits: Mapping[str, Any]) -> dict[str, Any]:
+    """The limits as an entry of the audit has them: numbers and names, and no epsilon where none is promised."""
+    epsilon = limits["epsilon_micro"]
+    return {
+        **{name: tuple(limits[name]) for name in LISTS},
+        **{name: limits[name] for name in ("releases", "minimum_owners", "download")},
+        "epsilon_micro": None if epsilon == NO_PROMISE else epsilon,
+        "expires_at": int(limits["expires_at"].timestamp()),
+    }
+
+
 def narrowed(bound: Limited, limits: Limits) -> dict[str, Any]:
     """The limits of `bound`, but for those that `limits` names."""
     named = {name: value for name in NAMES if (value := getattr(limits, name)) is not None}

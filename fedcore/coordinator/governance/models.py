@@ -1,6 +1,6 @@
 """The tables of governance: `people` (organisations, people, keys), `logins` and `second_factor` (how people come in),
 `lockouts`, `catalogue` (hosts, datasets), `access` (requests, grants), `thread` (what was said about a request),
-`dry_runs` and `notices`."""
+`dry_runs`, `notices` and `audit.entries`."""
 
 from fedcore.coordinator.governance.access import (
     UNDECIDED,
@@ -11,6 +11,7 @@ from fedcore.coordinator.governance.access import (
     Release,
     RequestState,
 )
+from fedcore.coordinator.governance.audit.entries import AuditAddress, AuditEntry, AuditHead
 from fedcore.coordinator.governance.catalogue import (
     Dataset,
     DatasetVersion,
@@ -30,6 +31,9 @@ __all__ = [
     "UNDECIDED",
     "AccessRequest",
     "ApiToken",
+    "AuditAddress",
+    "AuditEntry",
+    "AuditHead",
     "Dataset",
     "DatasetVersion",
     "DryRun",

@@ -23,7 +23,8 @@ from django.dispatch import Signal
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from fedcore.coordinator.governance import logins, rules
+from fedcore.coordinator.governance import audit, logins, rules
+from fedcore.coordinator.governance.audit import Action
 from fedcore.coordinator.governance.decisions import DecisionError
 from fedcore.coordinator.governance.models import Membership, Person, Role
 
@@ -31,7 +32,7 @@ narrowed = Signal()
 """Sent after a change is committed that took rights from `person`: what relied on them may look again."""
 
 
-@transaction.atomic
+@audit.atomic()
 def save(person: Person) -> None:
     """Save a person's row. A person who was moved, disabled or enabled again keeps no right of before."""
     stored = Person.objects.select_for_update().filter(pk=person.pk).first()
@@ -43,7 +44,7 @@ def save(person: Person) -> None:
         _end(person)
 
 
-@transaction.atomic
+@audit.atomic()
 def appoint(by: Person, person: Person, roles: Set[Role]) -> None:
     """Give `person` exactly these roles. Raises `DecisionError` (`not_to_give`) where they may not."""
     locked = Person.objects.select_for_update().get(pk=person.pk)
@@ -60,14 +61,17 @@ def appoint(by: Person, person: Person, roles: Set[Role]) -> None:
     set_roles(person, roles)
 
 
-@transaction.atomic
+@audit.atomic()
 def set_roles(person: Person, roles: Set[Role]) -> bool:
     """Give `person` exactly these roles, whoever says so; whether that changed anything. For the operator's own
     commands: everybody else goes through `appoint`."""
     Person.objects.select_for_update().get(pk=person.pk)
     present = {Role(role) for role in person.memberships.values_list("role", flat=True)}
     person.memberships.filter(role__in=present - roles).delete()
-    Membership.objects.bulk_create(Membership(person=person, role=role) for role in sorted(roles - present))
+    for role in sorted(roles - present):
+        Membership.objects.create(
+            person=person, role=role
+        )  # One by one: the audit notices rows that are saved.
     person.forget_roles()
     if present - roles:
         _say_narrowed(person)
@@ -77,7 +81,9 @@ def set_roles(person: Person, roles: Set[Role]) -> bool:
 def _end(person: Person) -> None:
     person.memberships.all().delete()
     person.forget_roles()
-    person.keys.filter(revoked_at=None).update(revoked_at=timezone.now())
+    for key in person.keys.filter(revoked_at=None):
+        person.keys.filter(pk=key.pk).update(revoked_at=timezone.now())
+        audit.record(Action.REVOKE_KEY, key)
     logins.end_all(person)
     _say_narrowed(person)
 

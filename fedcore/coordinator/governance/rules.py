@@ -11,8 +11,10 @@
 | data scientist | the catalogue, and the own requests, grants and keys | asks for access |
 
 Notices are seen by the person whom they are for, and by nobody else.
-Everybody with a role sees the catalogue: organisations, active hosts, and the datasets that they offer now.
-Decisions about requests follow their own rule, in `decisions`. What is not visible does not exist: 404.
+Everybody with a role sees the catalogue: organisations, active hosts, and the datasets that they offer now. Of the
+audit, everybody sees the own acts; administrators, data owners and auditors what concerned their organisation, its
+people, hosts and datasets. Decisions about requests follow their own rule, in `decisions`. What is not visible does
+not exist: 404.
 
 Nobody grants more than they hold (`may_appoint`): an administrator gives and takes roles in the own organisation
 only, only those that they hold, and never their own. The operator's administrators appoint the first holder of
@@ -148,6 +150,15 @@ class Lockouts(Governed[Any]):
             return Q(pk__in=())
         people = Person.objects.filter(organisation=person.organisation, is_superuser=False)
         return Q(username__in=people.values("username"))
+
+
+class AuditEntries(Governed[Any]):
+    def rule(self, person: Person) -> Q:
+        """The own acts, and what concerned an organisation that the person oversees, when it happened."""
+        seen = Q(person=person)
+        for organisation in person.organisations_with_oversight().values_list("pk", flat=True):
+            seen |= Q(concerns__contains=f" organisation:{organisation} ")
+        return seen
 
 
 def may_edit(person: Person, model: type[models.Model], subject: models.Model | None = None) -> bool:

@@ -29,10 +29,9 @@ from typing import Annotated
 
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError as DjangoValidationError
-from django.db import transaction
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from fedcore.coordinator.governance import logins, rights
+from fedcore.coordinator.governance import audit, logins, rights
 from fedcore.coordinator.governance.models import Organisation, OwnerHost, Person, Role
 from fedcore.wire.encoding import Label, Name
 from fedcore.wire.keys import HostCard
@@ -98,7 +97,7 @@ def apply(site: SiteFile) -> list[str]:
 
     People and hosts that the file does not name stay as they are. Raises `SetupError`.
     """
-    with transaction.atomic():
+    with audit.atomic():
         done = [line for entry in site.organisations for line in _organisation(entry)]
         done += [line for entry in site.people for line in _person(entry, site.folder)]
         done += [line for entry in site.hosts for line in _host(entry)]

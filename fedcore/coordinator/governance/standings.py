@@ -18,6 +18,8 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from pydantic import ValidationError
 
+from fedcore.coordinator.governance import audit
+from fedcore.coordinator.governance.audit import Action
 from fedcore.coordinator.governance.models import AccessRequest, Grant, HostStanding, OwnerHost
 from fedcore.coordinator.identity import coordinator_key
 from fedcore.wire.access import GrantNotice, GrantStanding
@@ -93,7 +95,7 @@ def receive(host: OwnerHost, signed: Signed) -> None:
     if said.decided_at > timezone.now().timestamp() + TOLERANCE_SECONDS:
         raise WireError(RefusalCode.EXPIRED, "the standing is from the future: set the host's clock")
     decided_at = datetime.fromtimestamp(said.decided_at, UTC)
-    with transaction.atomic():
+    with audit.atomic():
         own = Grant.objects.select_for_update().filter(request__dataset__host=host)
         grant = own.filter(pk=said.request).first()
         if grant is None:
@@ -105,6 +107,7 @@ def receive(host: OwnerHost, signed: Signed) -> None:
         Grant.objects.filter(pk=grant.pk).update(
             standing=said.standing.value, standing_at=decided_at, standing_signed=signed.encode()
         )
+        audit.record(Action.STAND_GRANT, grant, by=host, standing=said.standing.value)
         transaction.on_commit(partial(stood.send, sender=AccessRequest, request=grant.request), robust=True)
 
 

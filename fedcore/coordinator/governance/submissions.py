@@ -7,12 +7,14 @@ import binascii
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from fedcore.coordinator import plugins
-from fedcore.coordinator.governance import decisions, notices, trying
+from fedcore.coordinator.governance import audit, decisions, notices, trying
+from fedcore.coordinator.governance.audit import Action, Subject, Thing
+from fedcore.coordinator.governance.limits import in_audit, limits_of
 from fedcore.coordinator.governance.models import (
     UNDECIDED,
     AccessRequest,
@@ -46,8 +48,10 @@ def register_key(person: Person, public_key: str, signature: str) -> PersonKey:
     if not verify(public_key, _decoded(signature), KEY_PROOF + person.username.encode()):
         raise WireError(RefusalCode.BAD_SIGNATURE, "the proof does not fit the key and the username")
     try:
-        with transaction.atomic():
-            key, _made = PersonKey.objects.get_or_create(public_key=public_key, defaults={"person": person})
+        with audit.atomic():
+            key, made = PersonKey.objects.get_or_create(public_key=public_key, defaults={"person": person})
+            if made:
+                audit.record(Action.REGISTER_KEY, key, by=person)
     except IntegrityError:
         key = PersonKey.objects.get(public_key=public_key)
     if key.person_id != person.pk or key.revoked_at is not None:
@@ -57,7 +61,9 @@ def register_key(person: Person, public_key: str, signature: str) -> PersonKey:
 
 def revoke_key(key: PersonKey) -> None:
     """End a key: nothing that it signs is accepted from now on."""
-    PersonKey.objects.filter(pk=key.pk, revoked_at=None).update(revoked_at=timezone.now())
+    with audit.atomic():
+        if PersonKey.objects.filter(pk=key.pk, revoked_at=None).update(revoked_at=timezone.now()):
+            audit.record(Action.REVOKE_KEY, key)
     key.refresh_from_db()
 
 
@@ -66,6 +72,11 @@ def submit_request(signed: Signed, person: Person) -> tuple[AccessRequest, bool]
 
     Handing in the same text again returns the request as it is. Raises `WireError` or `DecisionError`.
     """
+    with audit.refusals(Action.SUBMIT_REQUEST, Subject(Thing.REQUEST, signed.digest), by=person):
+        return _submit(signed, person)
+
+
+def _submit(signed: Signed, person: Person) -> tuple[AccessRequest, bool]:
     message = signed.open(wire.AccessRequest)
     _check_scientist(signed, message, person)
     known = AccessRequest.objects.filter(digest=signed.digest).first()
@@ -75,10 +86,11 @@ def submit_request(signed: Signed, person: Person) -> tuple[AccessRequest, bool]
     replaced = _replaced_by(message, person)
     expires_at = _expiry_of(message)
     _check_plugins(message)
-    with transaction.atomic():
+    with audit.atomic():
         kept, is_new = _kept(signed, message, dataset, person, expires_at)
         trying.ask_for_request(kept)
         if is_new:
+            audit.record(Action.SUBMIT_REQUEST, kept, by=person, **in_audit(limits_of(kept)))
             _announce(kept, person, replaced)
     return _of(person, signed, kept), is_new
 

@@ -17,7 +17,9 @@ from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 from unfold.forms import BaseDialogForm
 
+from fedcore.coordinator.governance import audit
 from fedcore.coordinator.governance.admin.base import GovernedAdmin, GovernedInline, ago, code
+from fedcore.coordinator.governance.audit import Action
 from fedcore.coordinator.runs import ending
 from fedcore.coordinator.runs.models import Artefact, Run, RunDataset, RunEvent, RunOrder
 from fedcore.coordinator.runs.shown import show
@@ -186,6 +188,8 @@ class RunAdmin(GovernedAdmin):
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         run = self.get_object(request, object_id)
+        if run is not None and run.report is not None:
+            audit.record(Action.READ_REPORT, run)
         shown = show(run, BADGES[STATE_COLOURS[run.state]]) if run else None
         page: HttpResponse = super().change_view(
             request, object_id, form_url, (extra_context or {}) | {"shown": shown}

@@ -14,7 +14,8 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from fedcore.coordinator.governance import standings
+from fedcore.coordinator.governance import audit, standings
+from fedcore.coordinator.governance.audit import Action
 from fedcore.coordinator.governance.booking import book_release
 from fedcore.coordinator.governance.models import HostStanding, OwnerHost
 from fedcore.coordinator.governance.problems import DecisionError
@@ -43,13 +44,13 @@ def advance(run_id: str) -> None:
     # same whoever makes it.
     now = timezone.now()
     report = report_of(Run.objects.get(pk=run_id), now)
-    with transaction.atomic():
+    with audit.atomic():
         run = Run.objects.select_for_update().get(pk=run_id)
         if not run.ended and _grants_hold(run, roster_of(run), now):
             ending.finish(run, report, now)
 
 
-@transaction.atomic
+@audit.atomic()
 def _move(run_id: str) -> bool:
     """Do what is next; whether all stages are complete."""
     run = Run.objects.select_for_update().filter(pk=run_id).first()
@@ -116,6 +117,7 @@ def _start(run: Run, roster: Sequence[RunDataset], now: datetime) -> bool:
             return False
     run.started_at = now
     run.save(update_fields=["started_at"])
+    audit.record(Action.START_RUN, run)
     return True
 
 

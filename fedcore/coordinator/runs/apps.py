@@ -12,8 +12,10 @@ class RunsConfig(AppConfig):
         from fedcore.coordinator.governance.decisions import decided
         from fedcore.coordinator.governance.rights import narrowed
         from fedcore.coordinator.governance.standings import stood
+        from fedcore.coordinator.runs import audited
         from fedcore.coordinator.runs.decisions import cancel_lapsed, look_again
 
         decided.connect(look_again)
         stood.connect(look_again)
         narrowed.connect(cancel_lapsed)
+        audited.watch()

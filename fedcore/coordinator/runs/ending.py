@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from fedcore.coordinator.governance import notices
+from fedcore.coordinator.governance import audit, notices
+from fedcore.coordinator.governance.audit import Action
 from fedcore.coordinator.governance.models import OwnerHost
 from fedcore.coordinator.runs import storage
 from fedcore.coordinator.runs.flow import MODEL_AT_COORDINATOR
@@ -51,7 +51,7 @@ def finish(run: Run, report: dict[str, Any], now: datetime) -> None:
     _end(run, RunState.FINISHED, "The run has finished.", now, keep=keep)
 
 
-@transaction.atomic
+@audit.atomic()
 def cancel(run_id: str) -> Run:
     """Cancel a run that has not ended. Cancelling it again changes nothing. Raises `NotAllowed`."""
     run: Run = Run.objects.select_for_update().get(pk=run_id)
@@ -72,7 +72,7 @@ def holding() -> QuerySet[Run]:
     return runs
 
 
-@transaction.atomic
+@audit.atomic()
 def cancel_lapsed(run_id: str) -> None:
     """Cancel a run whose scientist may no longer have one: see `AccessRequest.has_lapsed`."""
     run: Run = Run.objects.select_for_update().get(pk=run_id)
@@ -80,7 +80,7 @@ def cancel_lapsed(run_id: str) -> None:
         stop(run, RefusalCode.SCIENTIST_LEFT, timezone.now(), state=RunState.CANCELLED)
 
 
-@transaction.atomic
+@audit.atomic()
 def let_go(run: Run, now: datetime) -> None:
     """Delete what the coordinator still holds of a run that has ended, as far as the grants no longer allow it."""
     storage.discard(_to_delete(run, now))
@@ -91,6 +91,7 @@ def _end(run: Run, state: RunState, message: str, now: datetime, keep: bool) -> 
     run.lease = ""
     run.save()
     RunEvent.objects.create(run=run, state=state, text=run.message, progress=run.progress)
+    _record(run)
     issue_close(run, keep, now)
     storage.discard(_to_delete(run, now))
     _tell_scientist(run)
@@ -102,6 +103,15 @@ def _tell_scientist(run: Run) -> None:
     about = notices.About.RUN_FINISHED if run.state == RunState.FINISHED else notices.About.RUN_STOPPED
     text = _("Your run %(title)s is %(state)s.") % {"title": run.title, "state": run.get_state_display()}
     notices.tell([run.scientist], about, run.pk, text)
+
+
+def _record(run: Run) -> None:
+    if run.state == RunState.FINISHED:
+        audit.record(Action.FINISH_RUN, run)
+    elif run.state == RunState.CANCELLED:
+        audit.record(Action.CANCEL_RUN, run)
+    else:
+        audit.record(Action.STOP_RUN, run, refused=run.code)
 
 
 def _to_delete(run: Run, now: datetime) -> list[Artefact]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db import transaction
 from django.utils import timezone
 
+from fedcore.coordinator.governance import audit
+from fedcore.coordinator.governance.audit import Action
 from fedcore.coordinator.governance.models import OwnerHost
 from fedcore.coordinator.runs.bell import ring
 from fedcore.coordinator.runs.models import Artefact, Run, RunEvent, RunOrder
@@ -36,7 +40,7 @@ def accept(host: OwnerHost, signed: Signed) -> None:
     report was accepted before; `artefact_invalid` for artefacts that are not here, or not of this phase.
     """
     report = signed.open(Report, signer=host.signing_key)
-    with transaction.atomic():
+    with audit.atomic():
         order = _locked_order(host, report)
         if order.answered:
             if order.signed_report.text != signed.text:
@@ -47,6 +51,8 @@ def accept(host: OwnerHost, signed: Signed) -> None:
             _take_artefacts(order, report)
             _note(order, report)
         _store(order, signed, report)
+        if report.status is not Status.DONE:
+            audit.record(Action.ANSWER_ORDER, order, by=host, refused=order.code, **_answered(report))
         transaction.on_commit(lambda: ring(order.run_id))
 
 
@@ -116,6 +122,11 @@ def _store(order: RunOrder, signed: Signed, report: Report) -> None:
     order.code = report.code or ""
     order.reported_at = timezone.now()
     order.save(update_fields=["report", "status", "code", "reported_at"])
+
+
+def _answered(report: Report) -> dict[str, Any]:
+    """What the audit says of an order that was not carried out."""
+    return {"phase": report.phase, "step": report.step, "round": report.round, "status": report.status}
 
 
 def _note(order: RunOrder, report: Report) -> None:

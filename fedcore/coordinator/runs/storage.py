@@ -26,6 +26,9 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from fedcore.coordinator.governance import audit
+from fedcore.coordinator.governance.audit import Action
+from fedcore.coordinator.runs.audited import facts_of
 from fedcore.coordinator.runs.models import Artefact, Run, RunOrder
 from fedcore.wire.codes import RefusalCode
 from fedcore.wire.orders import MAXIMUM_ARTEFACT_BYTES
@@ -92,7 +95,10 @@ def append(artefact: Artefact, offset: int, data: bytes) -> Artefact:
             raise UploadRefused(
                 RefusalCode.ARTEFACT_INVALID, "The bytes do not have the digest: send them again."
             )
-        artefact.save(update_fields=["offset", "complete"])
+        with audit.atomic():
+            artefact.save(update_fields=["offset", "complete"])
+            if artefact.complete and artefact.order is not None:
+                audit.record(Action.RECEIVE_ARTEFACT, artefact, by=artefact.order.host, **facts_of(artefact))
     return artefact
 
 
@@ -110,6 +116,10 @@ def put(run: Run, role: str, data: bytes, artefact_id: UUID) -> Artefact:
 def discard(artefacts: Iterable[Artefact]) -> None:
     """Mark artefacts as deleted, and delete their files once that is committed."""
     found = list(artefacts)
+    whole = [artefact for artefact in found if artefact.complete]
+    for run_id, run in Run.objects.in_bulk({artefact.run_id for artefact in whole}).items():
+        digests = tuple(artefact.digest for artefact in whole if artefact.run_id == run_id)
+        audit.record(Action.DELETE_ARTEFACTS, run, artefacts=digests)
     Artefact.objects.filter(pk__in=[artefact.pk for artefact in found]).update(
         deleted_at=timezone.now(), complete=False
     )

@@ -9,6 +9,7 @@ import logging
 
 from django.utils import timezone
 
+from fedcore.coordinator.governance import audit
 from fedcore.coordinator.runs import ending, storage
 from fedcore.coordinator.runs.advance import advance
 from fedcore.coordinator.runs.models import Artefact, Run
@@ -33,5 +34,6 @@ def tidy_artefacts() -> None:
         ending.let_go(run, now)
     # An upload may have begun while its run ended.
     late = Artefact.objects.filter(run__state__in=ENDED, deleted_at=None).exclude(order=None)
-    storage.discard(late)
+    with audit.atomic():
+        storage.discard(late)
     storage.collect_garbage()

@@ -18,6 +18,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
+from fedcore.coordinator.governance import audit
 from fedcore.coordinator.governance.models import OwnerHost
 from fedcore.coordinator.plugins import installed
 from fedcore.coordinator.runs import ending, storage
@@ -147,7 +148,7 @@ def _keep(lease: Lease, products: dict[str, bytes], curve: dict[str, Any]) -> No
         raise
 
 
-@transaction.atomic
+@audit.atomic()
 def _stop(
     lease: Lease, error: Exception, code: RefusalCode, host: OwnerHost | None = None, detail: str = ""
 ) -> None:

@@ -9,6 +9,8 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from fedcore.coordinator.governance import audit
+from fedcore.coordinator.governance.audit import Action, Subject, Thing
 from fedcore.coordinator.governance.models import Person, PersonKey, Role
 from fedcore.coordinator.governance.problems import DecisionError
 from fedcore.coordinator.plugins import installed
@@ -48,6 +50,11 @@ def submit(person: Person, signed: Signed) -> tuple[Run, bool]:
     Raises `Refused` with every mistake, `WireError` for what is no validly signed spec, and `DecisionError` for
     whoever is no data scientist.
     """
+    with audit.refusals(Action.SUBMIT_RUN, Subject(Thing.RUN, signed.digest), by=person):
+        return _submit(person, signed)
+
+
+def _submit(person: Person, signed: Signed) -> tuple[Run, bool]:
     if not PersonKey.objects.active().filter(person=person, public_key=signed.signer).exists():
         raise WireError(
             RefusalCode.UNKNOWN_SIGNER, "the key is not registered by the person who is logged in"
@@ -116,7 +123,7 @@ def _check_evidence(spec: RunSpec, plugins: PluginChecks) -> Problems:
             return
 
 
-@transaction.atomic
+@audit.atomic()
 def _create(
     person: Person, signed: Signed, spec: RunSpec, catalogue: Catalogue, plugins: PluginChecks
 ) -> Run:
@@ -151,5 +158,7 @@ def _create(
         for position, (wanted, grant) in enumerate(zip(spec.datasets, spec.grants, strict=True))
     )
     RunEvent.objects.create(run=run, state=run.state, text=run.message)
+    facts = {"protocol": run.protocol, "backend": run.backend, "model": run.model_type}
+    audit.record(Action.SUBMIT_RUN, run, by=person, **facts)
     transaction.on_commit(lambda: ring(run.id))
     return run

@@ -15,7 +15,7 @@ from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 from unfold.admin import ModelAdmin, TabularInline
 
-from fedcore.coordinator.governance import rules
+from fedcore.coordinator.governance import audit, rules
 from fedcore.coordinator.governance.models import Organisation, Person
 from fedcore.coordinator.governance.people import person_of
 
@@ -63,6 +63,18 @@ class GovernedAdmin(Governed, ModelAdmin):
     warn_unsaved_form = True
     list_filter_submit = True
     show_full_result_count = False
+
+    def _changeform_view(self, *arguments: Any, **options: Any) -> Any:
+        with audit.atomic():
+            return super()._changeform_view(*arguments, **options)
+
+    def _delete_view(self, *arguments: Any, **options: Any) -> Any:
+        with audit.atomic():
+            return super()._delete_view(*arguments, **options)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        with audit.atomic():
+            super().delete_queryset(request, queryset)
 
 
 class GovernedInline(Governed, TabularInline):

@@ -13,9 +13,18 @@ from django.utils.translation import gettext_lazy as _
 from unfold.decorators import action
 from unfold.enums import ActionVariant
 
-from fedcore.coordinator.governance import invitations, logins, rights, rules, second_factor, submissions
+from fedcore.coordinator.governance import (
+    audit,
+    invitations,
+    logins,
+    rights,
+    rules,
+    second_factor,
+    submissions,
+)
 from fedcore.coordinator.governance.admin.base import GovernedAdmin, GovernedInline, badge, code
 from fedcore.coordinator.governance.admin.people_form import NewPersonForm, PersonForm
+from fedcore.coordinator.governance.audit import Action
 from fedcore.coordinator.governance.models import Organisation, Person, PersonKey, Role
 from fedcore.coordinator.governance.people import may_set_approvers, person_of, set_two_approvers
 from fedcore.coordinator.governance.problems import DecisionError
@@ -82,7 +91,10 @@ class OrganisationAdmin(GovernedAdmin):
 
     @staticmethod
     def _set(request: HttpRequest, object_id: str, two: bool) -> HttpResponse:
-        set_two_approvers(Organisation.objects.get(pk=object_id), person_of(request), two)
+        with audit.atomic():
+            organisation = Organisation.objects.get(pk=object_id)
+            set_two_approvers(organisation, person_of(request), two)
+            audit.record(Action.SET_APPROVERS, organisation, number=2 if two else 1)
         messages.success(
             request, _("Requests need two approvals.") if two else _("Requests need one approval.")
         )

@@ -1,0 +1,146 @@
+"""Nobody changes or deletes an entry: not the model, not a queryset, not the admin, and not SQL."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import DatabaseError, connection, models, transaction
+
+from fedcore.coordinator.governance import audit
+from fedcore.coordinator.governance.audit import Action, checks, recording, triggers
+from fedcore.coordinator.governance.audit.entries import AppendOnly
+from fedcore.coordinator.governance.models import AuditEntry
+from tests.coordinator.conftest import drop_triggers
+
+DESTRUCTIVE = [
+    "UPDATE TABLE SET action = 'log_out'",
+    "UPDATE TABLE SET detail = '{}' WHERE serial = 1",
+    "DELETE FROM TABLE",
+    "DELETE FROM TABLE WHERE serial = 1",
+]
+COLUMNS = [field.column for field in AuditEntry._meta.concrete_fields]
+
+
+@pytest.fixture
+def entry(cast):
+    audit.record(Action.LOG_IN, cast.sam, by=cast.sam)
+    return AuditEntry.objects.latest("serial")
+
+
+def test_an_entry_that_is_stored_is_not_saved_again(entry):
+    entry.code = "other"
+    with pytest.raises(AppendOnly, match="only added"):
+        entry.save()
+
+
+def test_an_entry_is_not_deleted(entry):
+    with pytest.raises(AppendOnly):
+        entry.delete()
+
+
+@pytest.mark.parametrize(
+    "destroy",
+    [
+        lambda rows: rows.update(code="x"),
+        lambda rows: rows.delete(),
+        lambda rows: rows.bulk_update(list(rows), ["code"]),
+        lambda rows: rows.bulk_create(list(rows), update_conflicts=True),
+    ],
+    ids=["update", "delete", "bulk_update", "bulk_create"],
+)
+def test_a_queryset_changes_no_entry(entry, destroy):
+    with pytest.raises(AppendOnly):
+        destroy(AuditEntry.objects.filter(pk=entry.pk))
+
+
+@pytest.mark.parametrize("statement", DESTRUCTIVE)
+def test_the_database_refuses_sql_that_changes_entries(entry, sql, statement):
+    with pytest.raises(DatabaseError, match=triggers.REFUSAL), transaction.atomic():
+        sql(statement)
+    assert AuditEntry.objects.latest("serial").digest == entry.digest
+
+
+def test_djangos_own_update_below_the_model_is_refused_by_the_database(entry):
+    rows = models.QuerySet(AuditEntry)
+    with pytest.raises(DatabaseError, match=triggers.REFUSAL), transaction.atomic():
+        rows.filter(pk=entry.pk).update(code="x")
+    with pytest.raises(DatabaseError, match=triggers.REFUSAL), transaction.atomic():
+        rows.filter(pk=entry.pk).delete()
+
+
+def test_replacing_an_entry_is_refused_too(entry, sql):
+    if connection.vendor == "postgresql":
+        statement = f"INSERT INTO TABLE SELECT * FROM TABLE WHERE serial = {entry.pk} "
+        statement += "ON CONFLICT (serial) DO UPDATE SET code = 'x'"
+    else:
+        columns = ", ".join(COLUMNS)
+        statement = f"REPLACE INTO TABLE ({columns}) SELECT {columns} FROM TABLE WHERE serial = {entry.pk}"
+    with pytest.raises(DatabaseError, match=triggers.REFUSAL), transaction.atomic():
+        sql(statement)
+
+
+@pytest.mark.skipif("connection.vendor != 'postgresql'", reason="Only PostgreSQL has triggers for TRUNCATE.")
+def test_the_table_is_not_truncated(entry, sql):
+    with pytest.raises(DatabaseError, match=triggers.REFUSAL), transaction.atomic():
+        sql("TRUNCATE TABLE")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_migration_that_rewrites_the_table_leaves_the_triggers_there():
+    old = AuditEntry._meta.get_field("code")
+    new = models.CharField(max_length=80, blank=True)
+    new.set_attributes_from_name("code")
+    new.model = AuditEntry
+    with connection.schema_editor() as editor:
+        editor.alter_field(AuditEntry, old, new)
+    if connection.vendor == "sqlite":
+        assert triggers.missing() == triggers.names("sqlite"), (
+            "The rewrite drops them, so the rest shows something."
+        )
+    call_command("migrate", verbosity=0)
+    assert triggers.missing() == []
+    with connection.schema_editor() as editor:
+        editor.alter_field(AuditEntry, new, old)
+    call_command("migrate", verbosity=0)
+    assert triggers.missing() == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_triggers_that_are_missing_are_an_error_with_a_hint_and_stop_all_recording(cast, monkeypatch, caplog):
+    assert checks.check_triggers(databases=["default"]) == []
+    drop_triggers()
+    monkeypatch.setattr(recording, "_protected", set())
+    [error] = checks.check_triggers(databases=["default"])
+    assert error.id == "governance.E001"
+    assert "manage.py migrate" in error.hint
+    with pytest.raises(triggers.TriggersMissing, match="audit verify"):
+        audit.record(Action.LOG_IN, cast.sam, by=cast.sam)
+    with pytest.raises(triggers.TriggersMissing):
+        checks.refuse_to_start_without_triggers()
+    with pytest.raises(SystemExit):
+        checks.end_worker_without_triggers()
+    with pytest.raises(CommandError, match="lacks the triggers"):
+        call_command("audit", "verify")
+    call_command("migrate", verbosity=0)
+    checks.refuse_to_start_without_triggers()
+    audit.record(Action.LOG_IN, cast.sam, by=cast.sam)
+    assert call_command("audit", "verify") is None
+
+
+def test_a_database_that_does_not_answer_is_no_reason_not_to_start(db, monkeypatch, caplog):
+    def fail(connection):
+        raise DatabaseError("no connection")
+
+    monkeypatch.setattr(triggers, "missing", fail)
+    checks.refuse_to_start_without_triggers()
+    assert "could not be looked for: no connection" in caplog.text
+
+
+def test_every_web_process_and_every_worker_looks_for_the_triggers():
+    from celery.signals import worker_init
+
+    root = Path(__file__).resolve().parents[3] / "project"
+    assert all("check_database" in (root / f"{name}.py").read_text() for name in ("asgi", "wsgi"))
+    assert checks.end_worker_without_triggers in worker_init._live_receivers(None)

@@ -1,0 +1,147 @@
+"""`manage.py audit`: export with filters, the head, and erasing a name without breaking the chain."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import pytest
+from axes.models import AccessAttempt
+from django.contrib.admin.models import LogEntry
+from django.core.management import CommandError, call_command
+from django.urls import reverse
+from knox.models import AuthToken
+
+from fedcore.coordinator.governance import audit, decisions
+from fedcore.coordinator.governance.audit import Action
+from fedcore.coordinator.governance.models import AuditAddress, AuditEntry, Dataset, Person, PersonKey
+from tests.coordinator.conftest import PASSWORD
+
+
+def run(*arguments):
+    out = io.StringIO()
+    call_command("audit", *arguments, stdout=out)
+    return out.getvalue()
+
+
+def exported(*arguments):
+    return [json.loads(line) for line in run("export", *arguments).splitlines()]
+
+
+@pytest.fixture
+def approval(cast, asked):
+    decisions.approve(asked, cast.olga)
+    return AuditEntry.objects.get(action="approve_request")
+
+
+def test_the_head_is_shown_as_it_is(approval):
+    head = audit.head()
+    assert run("head") == f"{head.serial} {head.digest}\n"
+    assert len(head.digest) == 64
+
+
+@pytest.mark.parametrize(
+    ("arguments", "found"),
+    [
+        (("--action", "approve_request"), True),
+        (("--action", "refuse_request"), False),
+        (("--person", "olga"), True),
+        (("--person", "sam"), False),
+        (("--organisation", "north-hospital"), True),
+        (("--organisation", "south-bank"), False),
+        (("--dataset", "north/access-2026"), True),
+        (("--run", "ab" * 32), False),
+        (("--since", "2026-01-01"), True),
+        (("--since", "2999-01-01T10:00:00+02:00"), False),
+        (("--until", "2020-01-01"), False),
+    ],
+)
+def test_an_export_is_filtered(cast, approval, arguments, found):
+    assert (approval.serial in [row["serial"] for row in exported(*arguments)]) == found
+
+
+def test_an_export_of_one_dataset_has_nothing_of_another(cast, approval):
+    other = Dataset.objects.create(
+        host=cast.south, name="d", title="D", reader="r", rows=1, current_version="c" * 64,
+        announced_at=cast.dataset.announced_at,
+    )  # fmt: skip
+    audit.record(Action.OFFER_DATASET, other, by=cast.south)
+    assert [row["action"] for row in exported("--dataset", "south/d")] == ["offer_dataset"]
+
+
+def test_what_is_not_there_is_said_to_be_missing(cast):
+    with pytest.raises(CommandError, match="There is no person zoe"):
+        run("export", "--person", "zoe")
+    with pytest.raises(CommandError, match="There is no dataset north/other"):
+        run("export", "--dataset", "north/other")
+
+
+def test_an_export_is_recorded_and_not_part_of_itself(approval):
+    before = audit.head().serial
+    assert exported()[-1]["serial"] == before
+    entry = AuditEntry.objects.latest("serial")
+    assert (entry.action, entry.facts, entry.who) == (
+        "export_audit",
+        {"entries": before, "format": "jsonl"},
+        "system",
+    )
+
+
+def test_csv_has_a_heading_and_a_line_for_each_entry_and_no_formula(cast, approval):
+    Person.objects.filter(pk=cast.olga.pk).update(username="=olga")
+    rows = list(csv.DictReader(io.StringIO(run("export", "--format", "csv", "--names"))))
+    row = next(row for row in rows if row["action"] == "approve_request")
+    assert row["digest"] == approval.digest
+    assert row["person_name"] == "'=olga"
+
+
+def test_a_name_is_erased_and_the_chain_stays_whole(cast, client, browser, verified):
+    cast.sam.first_name, cast.sam.last_name, cast.sam.email = "Samuel", "Scientist", "sam@university.example"
+    cast.sam.save()
+    client.post("/admin/login/", {"username": "sam", "password": "wrong"})
+    client.post("/admin/login/", {"username": "sam", "password": PASSWORD})
+    AuthToken.objects.create(user=cast.sam)
+    change = reverse("admin:governance_person_change", args=(cast.sam.pk,))
+    inlines = {
+        f"{name}-{part}_FORMS": "0" for name in ("memberships", "keys") for part in ("TOTAL", "INITIAL")
+    }
+    form = {"username": "sam", "organisation": cast.sam.organisation_id, "is_active": "on", **inlines}
+    browser(cast.ada).post(change, form | {"first_name": "Samuel", "last_name": "Sciences"})
+    kept = audit.head().digest
+    before = AuditEntry.objects.filter(person=cast.sam).count()
+
+    said = run("anonymise", "sam")
+
+    assert f"erased-{cast.sam.pk}" in said
+    sam = Person.objects.get(pk=cast.sam.pk)
+    assert (sam.username, sam.get_full_name(), sam.email) == (f"erased-{sam.pk}", "", "")
+    assert (sam.is_active, sam.has_usable_password(), set(sam.roles)) == (False, False, set())
+    assert not PersonKey.objects.filter(person=sam, revoked_at=None).exists()
+    assert not AuthToken.objects.filter(user=sam).exists()
+    assert not AccessAttempt.objects.filter(username="sam").exists()
+    assert not AuditAddress.objects.filter(person=sam).exists()
+    assert {(entry.object_repr, entry.change_message) for entry in LogEntry.objects.all()} == {
+        (f"erased-{sam.pk}", "")
+    }
+    assert AuditEntry.objects.filter(person=sam).count() == before
+    assert verified(kept).serial == audit.head().serial
+    assert AuditEntry.objects.filter(action="erase_person", thing_id=str(sam.pk)).count() == 1
+    assert client.get("/admin/").status_code == 302, "The session is over."
+
+
+def test_an_erased_person_is_shown_by_number(cast, browser, approval):
+    run("anonymise", "olga")
+    address = reverse("admin:governance_auditentry_change", args=(approval.pk,))
+    text = browser(cast.ada).get(address).content.decode()
+    assert f"erased-{cast.olga.pk}" in text
+    assert "olga" not in text
+
+
+def test_a_person_who_was_deleted_is_still_an_id_in_the_chain(cast, browser, verified):
+    audit.record(Action.LOG_IN, cast.nobody, by=cast.nobody)
+    entry, id = AuditEntry.objects.latest("serial"), cast.nobody.pk
+    cast.nobody.delete()
+    assert verified().serial == audit.head().serial
+    address = reverse("admin:governance_auditentry_change", args=(entry.pk,))
+    assert f"person {id}" in browser(cast.ada).get(address).content.decode()
