@@ -1,4 +1,4 @@
-"""How runs end: one place that sets the last state, tells the hosts, and deletes what must not stay."""
+"""How runs end: one place that sets the last state, deletes what must not stay, and tells the hosts that it is gone."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from fedcore.coordinator.runs.models import Artefact, Run, RunDataset, RunEvent
 from fedcore.coordinator.runs.orders import DATASET, MODEL, issue_close
 from fedcore.coordinator.runs.states import RunState
 from fedcore.wire.codes import EXPLANATIONS, RefusalCode
+from fedcore.wire.orders import Phase
 
 
 class NotAllowed(Exception):
@@ -37,14 +38,13 @@ def stop(
     dataset = run.datasets.filter(host=host).first() if host else None
     run.code, run.culprit = code, host
     run.culprit_dataset = dataset.name if dataset else ""
-    _end(run, state, _message(code, host, dataset, detail), now, keep=False)
+    _end(run, state, _message(code, host, dataset, detail), now)
 
 
 def finish(run: Run, report: dict[str, Any], now: datetime) -> None:
     """End a run that reached its last stage. Call it with the run's row locked."""
     run.report, run.progress = report, 1.0
-    keep = run.protocol_kind in MODEL_AT_COORDINATOR
-    _end(run, RunState.FINISHED, "The run has finished.", now, keep=keep)
+    _end(run, RunState.FINISHED, "The run has finished.", now)
 
 
 @transaction.atomic
@@ -75,13 +75,26 @@ def withdraw(run: Run) -> None:
     storage.discard(Artefact.objects.filter(run=run, deleted_at=None, order=None, role=DATASET))
 
 
-def _end(run: Run, state: RunState, message: str, now: datetime, keep: bool) -> None:
+def _end(run: Run, state: RunState, message: str, now: datetime) -> None:
     run.state, run.message, run.finished_at = state, message[:500], now
     run.lease = ""
     run.save()
     RunEvent.objects.create(run=run, state=state, text=run.message, progress=run.progress)
-    issue_close(run, keep, now)
     storage.discard(_to_delete(run, now))
+    transaction.on_commit(lambda: close_hosts(run.pk))
+
+
+def close_hosts(run_id: str) -> None:
+    """Tell the hosts of an ended run to close it, once what they uploaded is gone: the orders are their receipts.
+
+    May be called again at any time: what was left undone by a crash is done then, and nothing twice.
+    """
+    storage.unlink(Artefact.objects.filter(run_id=run_id).exclude(deleted_at=None))
+    with transaction.atomic():
+        run = Run.objects.select_for_update().get(pk=run_id)
+        if run.ended and not run.orders.filter(phase=Phase.CLOSE).exists():
+            keep = run.state == RunState.FINISHED and run.protocol_kind in MODEL_AT_COORDINATOR
+            issue_close(run, keep, timezone.now())
 
 
 def _to_delete(run: Run, now: datetime) -> list[Artefact]:
