@@ -32,11 +32,15 @@ def prepared(cast: Cast, agents: list[Agent]) -> tuple[Plan, set[str]]:
 
 def receipt(agent: Agent) -> dict[str, Any]:
     entries = [json.loads(entry.content) for entry in agent.journal.entries()]
-    found: dict[str, Any] = next(entry for entry in entries if "artefacts deleted at the coordinator" in entry)
+    found: dict[str, Any] = next(
+        entry for entry in entries if "artefacts deleted at the coordinator" in entry
+    )
     return found
 
 
-def test_a_whole_receipt_is_journalled_with_the_order_that_is_its_proof(cast: Cast, agents: list[Agent]) -> None:
+def test_a_whole_receipt_is_journalled_with_the_order_that_is_its_proof(
+    cast: Cast, agents: list[Agent]
+) -> None:
     plan, uploaded = prepared(cast, agents)
     order = plan.order(Phase.CLOSE, cast.owners[0], keep=False, deleted=tuple(sorted(uploaded)))
     play(plan, agents[0], order)
