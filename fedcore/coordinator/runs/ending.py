@@ -1,10 +1,11 @@
-"""How runs end: one place that sets the last state, tells the hosts, and deletes what must not stay."""
+"""How runs end: one place that sets the last state, deletes what must not stay, and tells the hosts that it is gone."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
 
+from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -19,6 +20,7 @@ from fedcore.coordinator.runs.orders import DATASET, MODEL, issue_close, roster_
 from fedcore.coordinator.runs.rights import rights_of
 from fedcore.coordinator.runs.states import ENDED, RunState
 from fedcore.wire.codes import EXPLANATIONS, RefusalCode
+from fedcore.wire.orders import Phase
 
 
 class NotAllowed(Exception):
@@ -41,14 +43,13 @@ def stop(
     dataset = run.datasets.filter(host=host).first() if host else None
     run.code, run.culprit = code, host
     run.culprit_dataset = dataset.name if dataset else ""
-    _end(run, state, _message(code, host, dataset, detail), now, keep=False)
+    _end(run, state, _message(code, host, dataset, detail), now)
 
 
 def finish(run: Run, report: dict[str, Any], now: datetime) -> None:
     """End a run that reached its last stage. Call it with the run's row locked."""
     run.report, run.progress = report, 1.0
-    keep = run.protocol_kind in MODEL_AT_COORDINATOR
-    _end(run, RunState.FINISHED, "The run has finished.", now, keep=keep)
+    _end(run, RunState.FINISHED, "The run has finished.", now)
 
 
 @audit.atomic()
@@ -86,15 +87,15 @@ def let_go(run: Run, now: datetime) -> None:
     storage.discard(_to_delete(run, now))
 
 
-def _end(run: Run, state: RunState, message: str, now: datetime, keep: bool) -> None:
+def _end(run: Run, state: RunState, message: str, now: datetime) -> None:
     run.state, run.message, run.finished_at = state, message[:500], now
     run.lease = ""
     run.save()
     RunEvent.objects.create(run=run, state=state, text=run.message, progress=run.progress)
     _record(run)
-    issue_close(run, keep, now)
     storage.discard(_to_delete(run, now))
     _tell_scientist(run)
+    transaction.on_commit(lambda: close_hosts(run.pk))
 
 
 def _tell_scientist(run: Run) -> None:
@@ -112,6 +113,19 @@ def _record(run: Run) -> None:
         audit.record(Action.CANCEL_RUN, run)
     else:
         audit.record(Action.STOP_RUN, run, refused=run.code)
+
+
+def close_hosts(run_id: str) -> None:
+    """Tell the hosts of an ended run to close it, once what they uploaded is gone: the orders are their receipts.
+
+    May be called again at any time: what was left undone by a crash is done then, and nothing twice.
+    """
+    storage.unlink(Artefact.objects.filter(run_id=run_id).exclude(deleted_at=None))
+    with transaction.atomic():
+        run = Run.objects.select_for_update().get(pk=run_id)
+        if run.ended and not run.orders.filter(phase=Phase.CLOSE).exists():
+            keep = run.state == RunState.FINISHED and run.protocol_kind in MODEL_AT_COORDINATOR
+            issue_close(run, keep, timezone.now())
 
 
 def _to_delete(run: Run, now: datetime) -> list[Artefact]:

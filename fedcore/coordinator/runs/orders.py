@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -22,6 +22,9 @@ from fedcore.wire.signing import Signed
 MODEL = "model"
 DATASET = "dataset"
 """The roles of what the coordinator makes itself: a trained model, and the merged pseudonymised rows."""
+
+MOST_DELETED = 10_000
+"""How many deleted artefacts an order can name."""
 
 
 def stages_of(run: Run) -> tuple[Stage, ...]:
@@ -61,11 +64,23 @@ def issue(
 
 
 def issue_close(run: Run, keep: bool, now: datetime) -> list[RunOrder]:
-    """Tell every host that had an order of this run to close it. Call it with the run's row locked."""
+    """Tell every host that had an order of this run to close it, and which of its artefacts are deleted.
+
+    Call it with the run's row locked, when the files of deleted artefacts are gone.
+    """
     told = OwnerHost.objects.filter(orders__run=run).distinct().order_by("pk")
     work = {**_work(Phase.CLOSE, 0, 0), "keep": keep}
     expires_at = now + timedelta(seconds=settings.FEDCORE_CLOSE_SECONDS)
-    return _store(run, list(told), roster_of(run), work, now, expires_at)
+    return _store(run, list(told), roster_of(run), work, now, expires_at, _deleted(run))
+
+
+def _deleted(run: Run) -> dict[int, tuple[str, ...]]:
+    """The digests of what each host uploaded in the run and is deleted, as many as an order can name."""
+    gone = Artefact.objects.filter(run=run, order__isnull=False).exclude(deleted_at=None)
+    digests: dict[int, set[str]] = {}
+    for host, digest in gone.values_list("order__host_id", "digest"):
+        digests.setdefault(host, set()).add(digest)
+    return {host: tuple(sorted(found)[:MOST_DELETED]) for host, found in digests.items()}
 
 
 def _work(phase: Phase, step: int, round: int) -> dict[str, Any]:
@@ -79,6 +94,7 @@ def _store(
     work: dict[str, Any],
     now: datetime,
     expires_at: datetime,
+    deleted: Mapping[int, tuple[str, ...]] | None = None,
 ) -> list[RunOrder]:
     """One order with this work for each host, with the grant that covers the host's dataset."""
     grants = {entry.host_id: _grant_of(entry, work["phase"]) for entry in roster} if hosts else {}
@@ -93,6 +109,7 @@ def _store(
             "spec": run.signed,
             "grant": grants.get(host.pk),
             "pins": run.plugin_pins,
+            "deleted": (deleted or {}).get(host.pk, ()),
             "issued_at": seconds_of(now),
             "expires_at": seconds_of(expires_at),
         }

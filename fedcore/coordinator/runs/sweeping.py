@@ -14,6 +14,7 @@ from fedcore.coordinator.runs import ending, storage
 from fedcore.coordinator.runs.advance import advance
 from fedcore.coordinator.runs.models import Artefact, Run
 from fedcore.coordinator.runs.states import ENDED
+from fedcore.wire.orders import Phase
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +26,12 @@ def sweep_runs() -> None:
             advance(run_id)
         except Exception:
             logger.exception("The sweep could not move run %s on; it tries again.", run_id[:8])
+    not_closed = Run.objects.filter(state__in=ENDED, orders__isnull=False).exclude(orders__phase=Phase.CLOSE)
+    for run_id in not_closed.values_list("pk", flat=True).distinct():
+        try:
+            ending.close_hosts(run_id)
+        except Exception:
+            logger.exception("The sweep could not close run %s at its hosts; it tries again.", run_id[:8])
 
 
 def tidy_artefacts() -> None:

@@ -30,6 +30,7 @@ def test_advancing_twice_at_each_stage_gives_no_second_order(world: Any, protoco
     )
     for _ in range(30):
         advance(run.pk)
+        sweep_runs()  # As after a commit, an ended run is closed at its hosts.
         before = list(RunOrder.objects.order_by("serial").values_list("id", "serial", "envelope"))
         events = RunEvent.objects.count()
         advance(run.pk)
