@@ -62,6 +62,7 @@ class Agent:
         self.store = OrderStore(home.state_path)
         self.journal = Journal(home.journal_path)
         self.grants = GrantStore(home.grants_path, self.journal, clock)
+        self.grants.recall()
         deciding = Deciding(home, self.store, self.grants, clock)
         self._answering = Answering(
             home, api, bell, self.store, self.grants, self.journal, deciding, self._stopping, clock

@@ -66,7 +66,7 @@ def scientist_of(governed: Governed, held: HeldGrant) -> str:
 
 
 def limits_in_words(limits: Limits) -> str:
-    return ", ".join(limits.in_words().values())
+    return " · ".join(limits.in_words().values())
 
 
 def paragraphs(governed: Governed, held: HeldGrant, stand: Stand, now: float) -> list[Paragraph]:

@@ -3,7 +3,8 @@
 What holds, whatever the coordinator sends: a grant is known by the digest of its signed request, so neither the
 scientist's key nor anything else that was asked for can be exchanged; its limits are the narrowest that this host
 was ever told, so they are never widened again; and what was refused or revoked stays so, also in the database. Every
-change is journalled: what lets more run before it counts, what lets less run as soon as it counts.
+change is journalled: what lets more run before it counts, what lets less run as soon as it counts. So an older copy of
+the file, restored from a backup, brings nothing back: at the start the journal is asked what it knows of more.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Final, Self
 from pydantic import JsonValue
 
 from fedcore.owner.facts import Ruling
+from fedcore.owner.grant_past import Past, pasts
 from fedcore.owner.held_grant import GrantError, HeldGrant, short
 from fedcore.owner.journal import EntryKind, Journal
 from fedcore.owner.limits import Limits
@@ -43,6 +45,14 @@ CREATE TABLE IF NOT EXISTS grants (
     reason TEXT NOT NULL DEFAULT '',
     standing TEXT,
     standing_at INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE TABLE IF NOT EXISTS recalled (
+    digest TEXT PRIMARY KEY,
+    limits TEXT,
+    ruling TEXT,
+    ruled_by TEXT NOT NULL,
+    ruled_at INTEGER NOT NULL,
+    reason TEXT NOT NULL
 ) STRICT;
 CREATE TRIGGER IF NOT EXISTS grants_are_never_removed BEFORE DELETE ON grants
     BEGIN SELECT RAISE(ABORT, 'a grant is never forgotten'); END;
@@ -89,6 +99,20 @@ class GrantStore:
         with self._lock:
             self._database.close()
 
+    def recall(self) -> None:
+        """Apply what the journal says and this file, perhaps an older copy of it, does not. Raises `JournalError`."""
+        for digest, past in pasts(self._journal).items():
+            with self._transaction() as database:
+                known = _found(database, digest)
+                if known is None:
+                    limits = past.limits and past.limits.model_dump_json()
+                    database.execute(
+                        "INSERT OR REPLACE INTO recalled VALUES (?, ?, ?, ?, ?, ?)",
+                        (digest, limits, past.ruling, past.by, past.at, past.reason),
+                    )
+                else:
+                    _apply(database, known, past)
+
     # -- what the coordinator says
 
     def take(self, grant: Grant, request: AccessRequest) -> HeldGrant:
@@ -110,6 +134,7 @@ class GrantStore:
                     (digest, grant.request.encode(), told.model_dump_json(), self._now()),
                 )
                 self._note(digest, "received", limits=told, scientist=grant.request.signer)
+                _apply(database, _known(database, digest), _recalled(database, digest))
             else:
                 narrower = before.told.within(told)
                 database.execute(
@@ -288,6 +313,28 @@ def _known(database: sqlite3.Connection, digest: str) -> HeldGrant:
             f"Grant {short(digest)} is not known here. `fedcore-owner grants list` shows those that are."
         )
     return held
+
+
+def _recalled(database: sqlite3.Connection, digest: str) -> Past:
+    row = database.execute(
+        "SELECT limits, ruling, ruled_by, reason, ruled_at FROM recalled WHERE digest = ?", (digest,)
+    ).fetchone()
+    if row is None:
+        return Past()
+    limits, ruling, by, reason, at = row
+    return Past(limits and Limits.model_validate_json(limits), ruling and Ruling(ruling), by, reason, at)
+
+
+def _apply(database: sqlite3.Connection, known: HeldGrant, past: Past) -> None:
+    """Narrow or end a grant as it was before."""
+    if past.limits is not None and known.told.beyond(past.limits):
+        narrower = known.told.within(past.limits).model_dump_json()
+        database.execute("UPDATE grants SET told_limits = ? WHERE digest = ?", (narrower, known.digest))
+    if past.ruling is not None and not known.is_over:
+        database.execute(
+            "UPDATE grants SET ruling = ?, ruled_by = ?, ruled_at = ?, reason = ? WHERE digest = ?",
+            (past.ruling, past.by, past.at, past.reason, known.digest),
+        )
 
 
 def _open(database: sqlite3.Connection, digest: str) -> HeldGrant:

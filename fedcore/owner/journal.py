@@ -154,10 +154,10 @@ class Journal:
         serial, _, digest = text.strip().partition(" ")
         return digest if serial.isdigit() else ""
 
-    def entries(self, after: int = 0) -> Iterator[Entry]:
-        """The entries with a serial above `after`, in order. Raises `JournalError`."""
+    def entries(self, after: int = 0, kind: EntryKind | None = None) -> Iterator[Entry]:
+        """The entries with a serial above `after`, in order, all or those of one kind. Raises `JournalError`."""
         serial = after
-        while page := self._page(serial):
+        while page := self._page(serial, kind):
             yield from page
             serial = page[-1].serial
 
@@ -194,12 +194,12 @@ class Journal:
         ).fetchone()
         return (0, _FIRST) if row is None else (int(row[0]), str(row[1]))
 
-    def _page(self, after: int, size: int = 500) -> list[Entry]:
+    def _page(self, after: int, kind: EntryKind | None, size: int = 500) -> list[Entry]:
         with self._lock, _as_journal_errors(self.path):
             rows = self._database.execute(
                 "SELECT serial, at, kind, content, previous, digest FROM entries WHERE serial > ? "
-                "ORDER BY serial LIMIT ?",
-                (after, size),
+                "AND kind = coalesce(?, kind) ORDER BY serial LIMIT ?",
+                (after, kind, size),
             ).fetchall()
         return [Entry(*row) for row in rows]
 

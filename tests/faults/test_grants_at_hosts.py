@@ -113,3 +113,4 @@ def test_what_was_revoked_on_the_host_stays_so_over_a_restart(running: Running) 
     federation.until(
         "the host tells it", lambda: grant_at(federation, grants[0])["standing"] == "revoked", 60
     )
+    assert "revoked by" in at_north(federation, "list")

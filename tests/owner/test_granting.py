@@ -246,6 +246,22 @@ def test_a_restart_keeps_what_was_decided_and_tells_it_again(
     restarted.close()
 
 
+def test_a_host_whose_grants_were_lost_still_knows_what_was_revoked(
+    cast: Cast, agent: Agent, north: Owner, plan: Plan
+) -> None:
+    with_ceilings(north)
+    cast.coordinator.notify(grant_of(plan, north), north.key)
+    hear(agent, cast)
+    agent.grants.revoke(digest_of(plan, north), "olga")
+    for path in north.home.path.glob("grants.sqlite*"):
+        path.unlink()
+    restarted = north.agent()
+    restarted.granting.sync()
+    assert cast.coordinator.standing_of(grant_of(plan, north)) is Standing.REVOKED
+    assert code_of(plan, restarted, plan.order(Phase.CHECK, north)) is RefusalCode.GRANT_REVOKED
+    restarted.close()
+
+
 def test_an_edit_of_the_ceilings_changes_how_grants_stand(
     cast: Cast, agent: Agent, north: Owner, plan: Plan
 ) -> None:

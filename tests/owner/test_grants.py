@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import pwd
 import re
+import shutil
 import sqlite3
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import pytest
 from fedcore.owner.facts import Ruling
 from fedcore.owner.grants import GrantStore, this_user
 from fedcore.owner.held_grant import GrantError
-from fedcore.owner.journal import Journal, JournalError
+from fedcore.owner.journal import EntryKind, Journal, JournalError
 from fedcore.owner.limits import Limits
 from fedcore.wire.access import AccessRequest, Grant, Standing
 from fedcore.wire.keys import SigningKey
@@ -294,6 +295,68 @@ def test_the_standing_that_the_coordinator_is_told_is_journalled_and_kept(
     held = grants.note_standing(digest, Standing.WAITING, NOW, ["releases: 10"])
     assert (held.standing, held.standing_at) == (Standing.WAITING, NOW)
     assert events(journal) == ["received", "stands"]
+
+
+def restored(directory: Path, journal: Journal, change: Callable[[GrantStore], object]) -> GrantStore:
+    """The store as it was before a change that only the journal still knows of, as after a restored backup."""
+    copy = directory / "copy"
+    with opened(directory, journal) as grants:
+        take(grants)
+    copy.mkdir()
+    shutil.copy(directory / "grants.sqlite", copy)
+    with opened(directory, journal) as grants:
+        change(grants)
+    store = opened(copy, journal)
+    store.recall()
+    return store
+
+
+@pytest.mark.parametrize("end", ["refuse", "revoke"])
+def test_an_older_copy_of_the_store_brings_no_grant_back_that_was_ended(
+    tmp_path: Path, journal: Journal, end: str
+) -> None:
+    with restored(
+        tmp_path, journal, lambda grants: getattr(grants, end)(REQUEST.digest, "olga", "no")
+    ) as grants:
+        held = grants.held(REQUEST.digest)
+        assert (held.is_over, held.ruled_by, held.reason) == (True, "olga", "no")
+
+
+def test_an_older_copy_of_the_store_widens_nothing(tmp_path: Path, journal: Journal) -> None:
+    def narrow(grants: GrantStore) -> None:
+        take(grants, Grant.of(REQUEST, releases=4))
+        grants.tighten(REQUEST.digest, "olga", grants.held(REQUEST.digest).narrowed(download=False))
+        grants.confirm(REQUEST.digest, "olga", grants.held(REQUEST.digest).narrowed(minimum_owners=3))
+
+    with restored(tmp_path, journal, narrow) as grants:
+        held = grants.held(REQUEST.digest)
+        assert (held.limits.releases, held.limits.download, held.limits.minimum_owners) == (4, False, 3)
+        assert held.ruling is None, "a confirmation is not brought back: a person decides again"
+
+
+def test_a_store_that_was_lost_knows_what_had_ended_when_the_grants_come_again(
+    tmp_path: Path, journal: Journal
+) -> None:
+    ended, other = REQUEST, requested(nonce="1" * 32)
+    with opened(tmp_path, journal) as grants:
+        take(grants)
+        take(grants, Grant.of(other, releases=2))
+        grants.revoke(ended.digest, "olga", "over")
+    (tmp_path / "new").mkdir()
+    with opened(tmp_path / "new", journal) as grants:
+        grants.recall()
+        assert grants.all() == []
+        assert take(grants).ruling is Ruling.REVOKED
+        assert take(grants, Grant.of(other)).limits.releases == 2
+        assert take(grants, Grant.of(requested(nonce="2" * 32))).limits.releases == 10
+
+
+def test_what_is_journalled_of_dropped_messages_is_no_grants_past(
+    grants: GrantStore, journal: Journal
+) -> None:
+    journal.append(EntryKind.GRANT, {"message": "a" * 64, "dropped": "malformed", "why": "no"})
+    grants.recall()
+    assert grants.all() == []
 
 
 def test_a_file_that_cannot_be_used_is_told_with_the_fix(tmp_path: Path, journal: Journal) -> None:

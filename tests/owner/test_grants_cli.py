@@ -87,7 +87,9 @@ def test_list_shows_standing_scientist_limits_and_what_exceeds_which_ceiling(
         "waits for a person here",
         f"sam ({fingerprint(cast.sam.public)})",
         "logs",
-        "pooled, keyed_tokens, linear, epsilon none, 5 runs, at least 1 owners, until",
+        "pooled · keyed_tokens · linear",
+        " · epsilon none · 5 runs · at least 1 owners · until ",
+        " UTC · without download",
         "protocols: pooled (at once: local, reference); releases: 5 (at once: at most 1)",
     ):
         assert part in line

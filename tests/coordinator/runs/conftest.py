@@ -24,8 +24,7 @@ from fedcore.coordinator.governance.models import (
     PersonKey,
     Role,
 )
-from fedcore.coordinator.runs import bell
-from fedcore.coordinator.runs import ending
+from fedcore.coordinator.runs import bell, ending
 from fedcore.coordinator.runs.advance import advance
 from fedcore.coordinator.runs.models import Run, RunOrder
 from fedcore.coordinator.runs.training import train

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from fedcore.coordinator.api import waiting
 from fedcore.coordinator.governance import decisions, standings
-from fedcore.coordinator.governance.models import AccessRequest, Grant, OwnerHost
+from fedcore.coordinator.governance.models import Grant, OwnerHost
 from fedcore.coordinator.runs.advance import advance
 from fedcore.coordinator.runs.models import Run, RunEvent, RunOrder
 from fedcore.coordinator.runs.problems import Refused
@@ -93,12 +93,24 @@ def test_a_grant_that_is_too_long_for_a_message_keeps_no_other_from_the_host(
     assert [notice.grant.request.digest for notice in world.north.notices()] == [short.pk]
 
 
-def test_a_request_that_was_altered_in_the_database_is_not_told(world: Any) -> None:
-    altered, whole = approved(world, world.north), approved(world, world.north)
-    AccessRequest.objects.filter(pk=altered.pk).update(
-        text=altered.text.replace('"releases":5', '"releases":9')
-    )
+def test_a_grant_with_a_limit_that_is_not_known_is_not_told(world: Any) -> None:
+    broken, whole = approved(world, world.north), approved(world, world.north)
+    Grant.objects.filter(pk=broken.pk).update(protocols=["magic"])
     assert [notice.grant.request.digest for notice in world.north.notices()] == [whole.pk]
+
+
+def test_a_grant_that_is_tightened_is_told_again(world: Any) -> None:
+    request = approved(world, world.north)
+    serial = standings.serial_of(world.north.row)
+    decisions.tighten(request, world.owners["north"], decisions.Limits(releases=1), "one is enough")
+    assert [notice.grant.releases for notice in world.north.notices(serial)] == [1]
+
+
+def test_a_grant_that_the_scientist_gives_back_is_revoked_at_the_host(world: Any) -> None:
+    request = approved(world, world.north)
+    serial = standings.serial_of(world.north.row)
+    decisions.withdraw(request, world.sam)
+    assert [notice.revoked for notice in world.north.notices(serial)] == [True]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -172,7 +184,7 @@ def test_a_grant_that_its_host_refuses_or_revokes_ends_the_run_that_waits(
     with pytest.raises(Refused) as refused:
         world.submit()
     assert refused.value.code == code
-    assert "at the owner's host" in refused.value.detail
+    assert "north says so." in refused.value.detail
 
 
 def test_a_revocation_on_the_host_ends_a_run_under_way(world: Any, pooled: Run) -> None:
