@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -12,6 +13,15 @@ NEEDED_IN_CI: Final = ("browser", "processes", "services")
 
 # Read by the numerical libraries when they are first imported. More threads than cores only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def state_home(tmp_path_factory: pytest.TempPathFactory) -> Generator[Path]:
+    """Hosts keep their ledgers' counters below this directory: the account's own stays as it is."""
+    with pytest.MonkeyPatch.context() as patch:
+        directory = tmp_path_factory.mktemp("state")
+        patch.setenv("XDG_STATE_HOME", str(directory))
+        yield directory
 
 
 def counts_as_failure(item: pytest.Item) -> bool:

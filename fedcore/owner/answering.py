@@ -11,18 +11,19 @@ from typing import Any, Final
 from pydantic import JsonValue
 
 from fedcore.owner import agreement_phases, computing_phases, fitting_phases
+from fedcore.owner.booking import Booking
 from fedcore.owner.coordinator_api import CoordinatorApi, CoordinatorRefused
 from fedcore.owner.datasets import DatasetProblem
 from fedcore.owner.deciding import Decided, Deciding
 from fedcore.owner.evidence import Evidence
-from fedcore.owner.facts import Refused, Role
+from fedcore.owner.facts import Refused
 from fedcore.owner.home import Home
 from fedcore.owner.isolation import WorkFailed, refusal_of
 from fedcore.owner.journal import EntryKind, Journal, JournalError
-from fedcore.owner.orders import Counting, Life, OrderStore, StoredOrder, report_of
+from fedcore.owner.ledger import LedgerError
+from fedcore.owner.orders import Life, OrderStore, StoredOrder, report_of
 from fedcore.owner.phase_work import Carry, HostStopping, Means, Outcome, PhaseWork
-from fedcore.owner.release import RELEASING, may_leave
-from fedcore.owner.rules.case import covered_runs
+from fedcore.owner.release import may_leave
 from fedcore.owner.run_folder import RunFolder
 from fedcore.owner.shards import Bell
 from fedcore.owner.spool import OrderSpool, digest_of
@@ -61,17 +62,19 @@ class Answering:
         store: OrderStore,
         journal: Journal,
         deciding: Deciding,
+        booking: Booking,
         stopping: threading.Event,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._home, self._api, self._bell = home, api, bell
-        self._store, self._journal, self._deciding = store, journal, deciding
+        self._store, self._journal, self._deciding, self._booking = store, journal, deciding, booking
         self._stopping, self._clock = stopping, clock
 
     def answer(self, order: Order, signed: Signed) -> StoredOrder:
         """Decide and do what is allowed. The answer is stored when this returns, and nothing has left.
 
-        Raises `HostStopping`, and `JournalError` where the journal cannot be written: then there is no answer.
+        Raises `HostStopping`, and `JournalError` or `LedgerError` where these cannot be written: then there is no
+        answer.
         """
         started = time.perf_counter()
         self._journal.append(
@@ -89,7 +92,7 @@ class Answering:
             )
         try:
             outcome = self._reserved_outcome(order, decided)
-        except (HostStopping, JournalError):
+        except (HostStopping, JournalError, LedgerError):
             raise
         except Exception as error:
             return self._failed(order, error)
@@ -108,12 +111,13 @@ class Answering:
     def send(self, stored: StoredOrder) -> None:
         """Send a stored answer: its artefacts, then the report. Nothing else is ever sent for this order.
 
-        Raises `CoordinatorAway` and `JournalError`.
+        Raises `CoordinatorAway`, `JournalError` and `LedgerError`.
         """
         report = report_of(stored)
         if stored.report is None or report is None:
             raise ValueError(f"Order {stored.id} has no answer yet.")
         if stored.life is Life.STORED:
+            self._booking.note_release(stored)
             self._journal.append(
                 EntryKind.RELEASE,
                 {
@@ -136,17 +140,19 @@ class Answering:
         self._store.release(stored.id)
 
     def _reserved_outcome(self, order: Order, decided: Decided) -> Outcome | Refused:
-        if self._store.reserve(order.id, _counting(order, decided), int(self._clock())):
-            return self._outcome(order, decided)
-        return Refused(
-            RefusalCode.RELEASES_SPENT,
-            "Another run that was decided on at the same time took the grant's last release. Request access for more.",
-        )
+        # Booked first: a crash between the two leaves a run that is booked and decided on anew, for nothing more.
+        refused = self._booking.reserve(decided.facts, decided.wanted)
+        if refused is not None:
+            return refused
+        self._store.reserve(order.id)
+        return self._outcome(order, decided)
 
     def _outcome(self, order: Order, decided: Decided) -> Outcome | Refused:
         work = self._work(order, decided)
         outcome = PHASES[order.phase](work)
-        if order.phase is not Phase.CLOSE:
+        if order.phase is Phase.CLOSE:
+            self._booking.settle(order.run)
+        else:
             work.go_on()
         decision = may_leave(work, outcome)
         return decision if isinstance(decision, Refused) else outcome
@@ -227,17 +233,6 @@ class Answering:
 
 def _refusal_in(decided: Decided) -> Refused | None:
     return decided.decision if isinstance(decided.decision, Refused) else None
-
-
-def _counting(order: Order, decided: Decided) -> Counting | None:
-    """The grant that this order's run counts against, from the first phase on that lets something leave."""
-    facts, named = decided.facts, decided.facts.spec.dataset_of(decided.facts.host)
-    if facts.role is not Role.OWNER or order.phase not in RELEASING:
-        return None
-    if order.grant is None or facts.request is None or named is None:
-        return None
-    offer = decided.governed.policy.datasets[named.name]
-    return Counting(order.grant.request.digest, covered_runs(facts.request, order.grant, offer))
 
 
 def _named(order: Order) -> dict[str, JsonValue]:

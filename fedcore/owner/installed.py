@@ -10,6 +10,7 @@ from fedcore.plugin_api.backends import EncryptionBackend
 from fedcore.plugin_api.models import ModelType
 from fedcore.plugin_api.pipeline import BuiltPipeline, InvalidPipeline, pins_of
 from fedcore.plugin_api.plugins import InvalidOptions
+from fedcore.plugin_api.private_training import hindrances
 from fedcore.plugin_api.registry import AllowedDistribution, Registry, UnknownPlugin
 from fedcore.plugin_api.steps import FittedStep
 from fedcore.wire.codes import RefusalCode
@@ -30,7 +31,7 @@ def plugin_facts(registry: Registry, spec: RunSpec) -> PluginFacts | Refused:
         pins = pins_of(registry, spec.pipeline, spec.backend, spec.model)
         backend: Any = registry.get("encryption", spec.backend.name)
         model: Any = registry.get("models", spec.model.name)
-        model(spec.model.options)
+        made: ModelType[Any] = model(spec.model.options)
         built = BuiltPipeline(registry, spec.pipeline, spec.backend)
     except UnknownPlugin as error:
         return Refused(RefusalCode.PLUGIN_MISSING, str(error))
@@ -38,13 +39,15 @@ def plugin_facts(registry: Registry, spec: RunSpec) -> PluginFacts | Refused:
         return Refused(RefusalCode.INVALID_OPTIONS, str(error))
     if built.gives not in model.takes:
         return Refused(RefusalCode.INVALID_OPTIONS, _wrong_features(built, model))
+    fitted = tuple(
+        (place, step.rounds) for place, step in enumerate(built.steps) if isinstance(step, FittedStep)
+    )
     return PluginFacts(
         pins=tuple(pins),
         character_steps=tuple(step.name for step in built.steps if step.shows_characters),
-        fitted=tuple(
-            (place, step.rounds) for place, step in enumerate(built.steps) if isinstance(step, FittedStep)
-        ),
+        fitted=fitted,
         backend=_backend_facts(backend),
+        unbounded="; ".join(hindrances(spec, made, built.gives, bool(fitted))),
     )
 
 

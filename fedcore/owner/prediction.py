@@ -15,13 +15,12 @@ from functools import partial
 from pathlib import Path
 from typing import TextIO
 
-from fedcore.owner.deciding import Deciding, Governed
+from fedcore.owner.deciding import Governed
 from fedcore.owner.describing import distributions_of
 from fedcore.owner.description import File, Kind, Part, StatePath, Work
 from fedcore.owner.home import Home, HomeError
 from fedcore.owner.isolation import Limits, WorkFailed, WorkLost, run_isolated
 from fedcore.owner.journal import EntryKind, Journal
-from fedcore.owner.orders import OrderStore
 from fedcore.owner.run_folder import RunFolder
 from fedcore.owner.spool import OrderSpool, replacing
 from fedcore.owner.work import carry_out
@@ -39,7 +38,7 @@ def predict(home: Home, run: str, log: Path, out: Path | None = None) -> int:
     number of lines. Raises `HomeError` where there is no such run or no usable log, and `WireError`.
     """
     folder = _run_folder(home, run)
-    governed = _governed(home)
+    governed = Governed.of(home, home.load_config())
     work = _described(home, governed, folder, log)
     spool = OrderSpool(home.path / "predictions" / str(os.getpid()))
     with Journal(home.journal_path) as journal:
@@ -94,14 +93,6 @@ def _run_folder(home: Home, run: str) -> RunFolder:
             f"Run {found[0]} has no model on this host. It must have been evaluated here and kept."
         )
     return folder
-
-
-def _governed(home: Home) -> Governed:
-    store = OrderStore(home.state_path)
-    try:
-        return Deciding(home, store).governed()
-    finally:
-        store.close()
 
 
 def _described(home: Home, governed: Governed, folder: RunFolder, log: Path) -> Work:
