@@ -29,6 +29,14 @@ def counts_as_failure(item: pytest.Item) -> bool:
     return bool(os.environ.get("CI")) and any(item.get_closest_marker(name) for name in NEEDED_IN_CI)
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The long runs are for the night: they are left out unless `-m` names them."""
+    if "nightly" not in config.option.markexpr:
+        left_out = [item for item in items if item.get_closest_marker("nightly")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
