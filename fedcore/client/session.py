@@ -20,7 +20,7 @@ from fedcore.client.runs import RunPlan, new_nonce
 from fedcore.client.transport import Transport
 from fedcore.wire.access import AccessRequest
 from fedcore.wire.keys import HostCard, SigningKey, write_secret
-from fedcore.wire.spec import DatasetVersion
+from fedcore.wire.spec import DatasetVersion, Privacy
 
 HOME_VARIABLE: Final = "FEDCORE_CLIENT_HOME"
 KEY_PROOF: Final = b"fedcore/key/v1\0"
@@ -160,7 +160,8 @@ class Session:
         """Ask the owner of `dataset` for leave to run `plans`; returns the digest that names the request.
 
         `terms`: `purpose`, `reason`, `releases` (default: one for each plan), `days` (default 30),
-        `minimum_owners`, `download`. Raises `Refused` with every mistake.
+        `minimum_owners`, `download`, `privacy` (default: what the plans cost together, where all have an epsilon).
+        Raises `Refused` with every mistake.
         """
         request = access_request(dataset, plans, self.me()["organisation"], **terms)
         signed = request.signed_by(self.key)
@@ -261,6 +262,7 @@ def access_request(
     days: int = 30,
     minimum_owners: int = 1,
     download: bool = False,
+    privacy: Privacy | None = None,
 ) -> AccessRequest:
     """The request that covers these plans on one dataset: the union of what they need, and no more."""
     now = int(time.time())
@@ -274,12 +276,22 @@ def access_request(
         protocols=_distinct(plan.protocol for plan in plans),
         backends=_distinct(plan.backend.name for plan in plans),
         models=_distinct(plan.model.name for plan in plans),
+        privacy=privacy or _cost_of(plans),
         releases=releases or len(plans),
         minimum_owners=minimum_owners,
         download=download,
         expires_at=now + days * 24 * 3600,
         nonce=new_nonce(),
     )
+
+
+def _cost_of(plans: Sequence[RunPlan]) -> Privacy:
+    """The sum of the plans' epsilons; none where one of them promises none."""
+    costs = [plan.privacy.epsilon_micro for plan in plans]
+    known = [cost for cost in costs if cost != "none"]
+    if len(known) < len(costs):
+        return Privacy()
+    return Privacy(epsilon_micro=sum(known), delta=max(plan.privacy.delta for plan in plans))
 
 
 def digest_of(path: Path) -> str:

@@ -16,6 +16,7 @@ from fedcore.coordinator.governance.models import (
     RequestState,
 )
 from fedcore.coordinator.runs.problems import Problem, Problems
+from fedcore.privacy.mechanisms import MICRO
 from fedcore.wire import access as wire
 from fedcore.wire.codes import RefusalCode
 from fedcore.wire.spec import DatasetVersion, Protocol, RunSpec
@@ -153,7 +154,25 @@ def _check_covered(spec: RunSpec, wanted: DatasetVersion, request: AccessRequest
         RefusalCode.BACKEND_NOT_ALLOWED: spec.backend.name in asked.backends,
         RefusalCode.MODEL_NOT_ALLOWED: spec.model.name in asked.models,
         RefusalCode.PIPELINE_NOT_GRANTED: spec.pipeline.digest in {p.digest for p in asked.pipelines},
-        # None of the protocols here bounds what a model tells about a row.
-        RefusalCode.EPSILON_NOT_ALLOWED: asked.privacy.epsilon_micro == "none",
     }
     yield from (Problem.of(code, subject) for code, holds in covered.items() if not holds)
+    yield from _check_epsilon(spec, request, asked)
+
+
+def _check_epsilon(spec: RunSpec, request: AccessRequest, asked: wire.AccessRequest) -> Problems:
+    """One run may cost what all runs of the grant may cost together; the owner's ledger knows what is left of it."""
+    granted = request.grant.as_message.epsilon_micro if request.state == RequestState.APPROVED else "none"
+    limits = [limit for limit in (asked.privacy.epsilon_micro, granted) if limit != "none"]
+    epsilon, subject = spec.privacy.epsilon_micro, str(request.dataset)
+    allowed = f"{subject}: the grant has an epsilon of {min(limits) / MICRO:g}" if limits else ""
+    if limits and epsilon == "none":
+        detail = f"{allowed}, and the run promises none. Submit it with an epsilon."
+        yield Problem(RefusalCode.EPSILON_NOT_ALLOWED, detail)
+    elif limits and epsilon != "none" and epsilon > min(limits):
+        detail = f"{allowed}, the run asks for {epsilon / MICRO:g}. Submit it with less."
+        yield Problem(RefusalCode.EPSILON_NOT_ALLOWED, detail)
+    if asked.privacy.epsilon_micro != "none" and spec.privacy.delta > asked.privacy.delta:
+        detail = (
+            f"{subject}: the request has a delta of {asked.privacy.delta:g}, the run {spec.privacy.delta:g}."
+        )
+        yield Problem(RefusalCode.EPSILON_NOT_ALLOWED, f"{detail} Submit it with that of the request.")
