@@ -47,6 +47,10 @@ test: $(STAMP) ## All tests
 	$(call say,Tests)
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
+nightly: $(STAMP) ## The long runs of tests: a thousand kills, ten thousand edits
+	$(call say,Long runs)
+	@$(BIN)/python -m pytest -m nightly
+
 check: check-static test ## Everything that CI runs
 
 check-static: check-format check-types check-imports check-django check-docs ## All checks but the tests
@@ -90,5 +94,5 @@ docs: $(STAMP) ## Write the reference pages from the code and build the document
 clean: ## Delete the environment and everything generated
 	rm -rf $(VENV) site var .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-.PHONY: help install demo run test check check-static check-format check-types check-imports check-django check-docs \
+.PHONY: help install demo run test nightly check check-static check-format check-types check-imports check-django check-docs \
 	format bench docs clean

@@ -23,6 +23,7 @@ from fedcore.client.runs import RunPlan
 from fedcore.client.session import Session
 from fedcore.client.terminal import console, told_in_one_line
 from fedcore.wire.keys import fingerprint
+from fedcore.wire.spec import Privacy
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Train one model on data that stays with its owners."
@@ -161,10 +162,17 @@ def request(
             days=days,
             minimum_owners=wanted.minimum_owners,
             download=download,
-            epsilon=epsilon,
+            privacy=_privacy(wanted, epsilon),
             replaces=earlier.get((found.host_name, found.name)),
         )
         console.print(f"Asked {found.host_name} for {found.name}: request {digest}")
+
+
+def _privacy(plan: RunPlan, epsilon: float | None) -> Privacy | None:
+    """The privacy of all runs together, where a number was given for it."""
+    if epsilon is None:
+        return None
+    return Privacy(epsilon_micro=round(epsilon * 1_000_000), delta=plan.privacy.delta)
 
 
 app.add_typer(cli_requests.app, name="requests")

@@ -106,7 +106,11 @@ class Comparison:
 def exposure_of(report: Mapping[str, Any]) -> tuple[str, str]:
     """In plain words: what a run shows of the rows to an observer, and which coalitions could read them."""
     if report["protocol"] == "local":
-        return "Nothing but metrics leaves an owner.", "Nobody but the owner."
+        privacy = report["privacy"]
+        if privacy["epsilon"] == "none":
+            return "Nothing but metrics leaves an owner.", "Nobody but the owner."
+        bound = f"of any one row they tell what epsilon {privacy['epsilon']:g} allows (delta {privacy['delta']:g})"
+        return f"Nothing but noisy counts leaves an owner: {bound}.", "Nobody but the owner."
     backend = report["backend"]
     shown = "; ".join(backend["leakage"])
     if report["protocol"] == "reference":
@@ -116,6 +120,12 @@ def exposure_of(report: Mapping[str, Any]) -> tuple[str, str]:
     else:
         learns = f"Visible: {shown}."
     return learns, " ".join(backend["trust"])
+
+
+def privacy_of(report: Mapping[str, Any]) -> str:
+    """The epsilon that a run, or one owner of it, has spent, as it stands in a column."""
+    epsilon = report["privacy"]["epsilon"]
+    return str(epsilon) if isinstance(epsilon, str) else f"{epsilon:g}"
 
 
 def _kind(report: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from fedcore.client.comparison import MEBI, Comparison, exposure_of, figures
+from fedcore.client.comparison import MEBI, Comparison, exposure_of, figures, privacy_of
 
 METRICS: Final = {
     "f1": "F1",
@@ -73,9 +73,7 @@ def _costs(comparison: Comparison) -> Table:
     for report in comparison.reports:
         seconds = (f"{report['seconds'][name]:.1f} s" for name in ("total", "computing", "overhead"))
         volumes = (_volume(report, name) for name in ("bytes_sent", "plaintext_bytes"))
-        table.add_row(
-            _short(comparison.name_of(report)), *seconds, *volumes, str(report["privacy"]["epsilon"])
-        )
+        table.add_row(_short(comparison.name_of(report)), *seconds, *volumes, privacy_of(report))
     return table
 
 

@@ -7,7 +7,7 @@ from html import escape
 from pathlib import Path
 from typing import Any, Final
 
-from fedcore.client.comparison import MEBI, SHOWN_METRICS, Comparison, Line, exposure_of, figures
+from fedcore.client.comparison import MEBI, SHOWN_METRICS, Comparison, Line, exposure_of, figures, privacy_of
 from fedcore.client.report_plots import plots_of
 
 PHASES: Final = ("check", "offer", "share", "confirm", "summarise", "settle", "prepare", "train", "evaluate")
@@ -112,7 +112,7 @@ def _costs(comparison: Comparison) -> str:
                 comparison.name_of(report),
                 owner["host_name"],
                 *_volumes(owner),
-                str(report["privacy"]["epsilon"]),
+                privacy_of(owner),
             ],
             words=2,
         )
@@ -132,7 +132,8 @@ def _seconds(value: float | None) -> str:
 
 
 def _volumes(owner: Mapping[str, Any]) -> list[str]:
-    rows = [f"{owner['rows_trained']:,}", f"{owner['rows_held_out']:,}"]
+    trained = owner["rows_trained"]  # Not told under an epsilon.
+    rows = [f"{trained:,}" if trained else "–", f"{owner['rows_held_out']:,}"]
     return rows + [f"{owner[name] / MEBI:.2f} MiB" for name in ("bytes_sent", "plaintext_bytes")]
 
 

@@ -43,6 +43,18 @@ class RunPlan:
         """The same training on plaintext, at the reference host with this signing key."""
         return replace(self, protocol=Protocol.REFERENCE, backend=PLAINTEXT, reference_host=host)
 
+    def with_epsilon(self, epsilon: float, delta: float = 1e-6) -> RunPlan:
+        """The same model trained by each owner alone so that no row shows in it, or in its evaluation, by more than
+        `epsilon`: in 50 noisy passes over all rows with the class weights of this plan, if they are numbers."""
+        weights = self.training.class_weights
+        noisy = Training(
+            optimiser=PluginChoice(name="adam", options={"lr": 0.3}),
+            epochs=50,
+            class_weights=weights if isinstance(weights, tuple) else None,
+        )
+        privacy = Privacy(epsilon_micro=round(epsilon * 1_000_000), delta=delta)
+        return replace(self.as_local(), first_rows=None, training=noisy, privacy=privacy)
+
     def with_seed(self, seed: int) -> RunPlan:
         """The same plan with other initial weights and another order of batches."""
         return replace(self, training=self.training.model_copy(update={"seed": seed}))

@@ -205,7 +205,8 @@ class Session:
         """Ask the owner of `dataset` for leave to run `plans`; returns the digest that names the request.
 
         `terms`: `purpose`, `reason`, `releases` (default: one for each plan), `days` (default 30),
-        `minimum_owners`, `download`, `epsilon` (of all runs together), `replaces` (the digest of an earlier request).
+        `minimum_owners`, `download`, `privacy` (of all runs together; default: what the plans cost together, where all
+        have an epsilon), `replaces` (the digest of an earlier request).
         Raises `Refused` with every mistake.
         """
         request = access_request(dataset, plans, self.me()["organisation"], **terms)
@@ -361,7 +362,7 @@ def access_request(
     days: int = 30,
     minimum_owners: int = 1,
     download: bool = False,
-    epsilon: float | None = None,
+    privacy: Privacy | None = None,
     replaces: str | None = None,
 ) -> AccessRequest:
     """The request that covers these plans on one dataset: the union of what they need, and no more."""
@@ -376,7 +377,7 @@ def access_request(
         protocols=_distinct(plan.protocol for plan in plans),
         backends=_distinct(plan.backend.name for plan in plans),
         models=_distinct(plan.model.name for plan in plans),
-        privacy=Privacy(epsilon_micro="none" if epsilon is None else round(epsilon * 1_000_000)),
+        privacy=privacy or _cost_of(plans),
         releases=releases or len(plans),
         minimum_owners=minimum_owners,
         download=download,
@@ -384,6 +385,15 @@ def access_request(
         replaces=replaces,
         nonce=new_nonce(),
     )
+
+
+def _cost_of(plans: Sequence[RunPlan]) -> Privacy:
+    """The sum of the plans' epsilons; none where one of them promises none."""
+    costs = [plan.privacy.epsilon_micro for plan in plans]
+    known = [cost for cost in costs if cost != "none"]
+    if len(known) < len(costs):
+        return Privacy()
+    return Privacy(epsilon_micro=sum(known), delta=max(plan.privacy.delta for plan in plans))
 
 
 def digest_of(path: Path) -> str:

@@ -1,10 +1,10 @@
 """The agent: it alone decides and releases. It pulls orders, has the work done, and answers with signed reports.
 
-An order's way: its signature and audience are checked; it is journalled and claimed; the policy decides; it is
-reserved; the phase does its work; the gate looks at the outcome; the signed report is stored; a journal entry
-says what will leave; artefacts and report are sent. A crash before *stored* means that the work is done again,
-after it that the stored bytes are sent again. What is not for this host, or not from its coordinator, is
-journalled and gets no answer.
+An order's way: its signature and audience are checked; it is journalled and claimed; the policy decides; its cost is
+booked in the privacy ledger and it is reserved; the phase does its work; the gate looks at the outcome; the signed
+report is stored; ledger and journal say what will leave; artefacts and report are sent. A crash before *stored* means
+that the work is done again, after it that the stored bytes are sent again. What is not for this host, or not from its
+coordinator, is journalled and gets no answer.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Final
 
 from fedcore.owner.announcing import Announcing
 from fedcore.owner.answering import Answering
+from fedcore.owner.booking import Booking
 from fedcore.owner.config_problems import ConfigError
 from fedcore.owner.coordinator_api import CoordinatorApi, CoordinatorAway, CoordinatorRefused
 from fedcore.owner.deciding import Deciding
@@ -25,6 +26,7 @@ from fedcore.owner.granting import Granting
 from fedcore.owner.grants import GrantStore
 from fedcore.owner.home import Home
 from fedcore.owner.journal import EntryKind, Journal
+from fedcore.owner.ledger import open_ledger
 from fedcore.owner.orders import Life, OrderStore, StoredOrder
 from fedcore.owner.phase_work import HostStopping
 from fedcore.owner.shards import Bell
@@ -63,9 +65,11 @@ class Agent:
         self.journal = Journal(home.journal_path)
         self.grants = GrantStore(home.grants_path, self.journal, clock)
         self.grants.recall()
-        deciding = Deciding(home, self.store, self.grants, clock)
+        self.ledger = open_ledger(home)
+        booking = Booking(self.ledger, self.store, lambda: None, clock)
+        deciding = Deciding(home, self.store, self.grants, booking, clock)
         self._answering = Answering(
-            home, api, bell, self.store, self.grants, self.journal, deciding, self._stopping, clock
+            home, api, bell, self.store, self.grants, self.journal, deciding, booking, self._stopping, clock
         )
         self.granting = Granting(home, api, deciding, self.grants, self.journal, clock)
         self._announcing = Announcing(home, api, deciding, self.journal, clock)
@@ -152,6 +156,7 @@ class Agent:
         self.store.close()
         self.grants.close()
         self.journal.close()
+        self.ledger.close()
 
     def resume(self) -> None:
         """Take up every order that is not released: answers are sent again, other work is done again."""

@@ -12,21 +12,22 @@ from typing import Any, Final
 from pydantic import JsonValue
 
 from fedcore.owner import agreement_phases, computing_phases, fitting_phases
+from fedcore.owner.booking import Booking
 from fedcore.owner.coordinator_api import CoordinatorApi, CoordinatorRefused
 from fedcore.owner.datasets import DatasetProblem
 from fedcore.owner.deciding import Decided, Deciding
 from fedcore.owner.evidence import Evidence
-from fedcore.owner.facts import GrantFacts, Refused, Role
+from fedcore.owner.facts import Refused
 from fedcore.owner.grants import GrantStore
 from fedcore.owner.home import Home
 from fedcore.owner.isolation import WorkFailed, refusal_of
 from fedcore.owner.journal import EntryKind, Journal, JournalError
-from fedcore.owner.orders import Counting, Life, OrderStore, StoredOrder, report_of
+from fedcore.owner.ledger import LedgerError
+from fedcore.owner.orders import Life, OrderStore, StoredOrder, report_of
 from fedcore.owner.outbox import refusal_to_release
 from fedcore.owner.phase_work import Carry, HostStopping, Means, Outcome, PhaseWork
 from fedcore.owner.receipts import receipt_of
-from fedcore.owner.release import RELEASING, is_reviewed, may_leave
-from fedcore.owner.rules.case import covered_runs, granted_limits
+from fedcore.owner.release import is_reviewed, may_leave
 from fedcore.owner.run_folder import RunFolder
 from fedcore.owner.shards import Bell
 from fedcore.owner.spool import OrderSpool, digest_of
@@ -70,17 +71,20 @@ class Answering:
         grants: GrantStore,
         journal: Journal,
         deciding: Deciding,
+        booking: Booking,
         stopping: threading.Event,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._home, self._api, self._bell = home, api, bell
-        self._store, self._grants, self._journal, self._deciding = store, grants, journal, deciding
+        self._store, self._grants, self._journal = store, grants, journal
+        self._deciding, self._booking = deciding, booking
         self._stopping, self._clock = stopping, clock
 
     def answer(self, order: Order, signed: Signed) -> StoredOrder:
         """Decide and do what is allowed. The answer is stored or held when this returns, and nothing has left.
 
-        Raises `HostStopping`, and `JournalError` where the journal cannot be written: then there is no answer.
+        Raises `HostStopping`, and `JournalError` or `LedgerError` where these cannot be written: then there is no
+        answer.
         """
         started = time.perf_counter()
         self._journal.append(
@@ -98,7 +102,7 @@ class Answering:
             )
         try:
             outcome = self._reserved_outcome(order, decided)
-        except (HostStopping, JournalError):
+        except (HostStopping, JournalError, LedgerError):
             raise
         except Exception as error:
             return self._failed(order, error)
@@ -119,7 +123,7 @@ class Answering:
         """Send a stored answer: its artefacts, then the report. Nothing else is ever sent for this order.
 
         An answer whose grant was revoked before it was sent is withdrawn, and a refusal sent in its place. Raises
-        `CoordinatorAway` and `JournalError`, and `ValueError` for an answer that is not there or is held.
+        `CoordinatorAway`, `JournalError` and `LedgerError`, and `ValueError` for an answer that is not there or held.
         """
         try:
             self._send(stored)
@@ -136,6 +140,7 @@ class Answering:
             raise ValueError(f"Order {stored.id} has no answer yet.")
         go_on()
         if stored.life is Life.STORED:
+            self._booking.note_release(stored)
             self._journal.append(
                 EntryKind.RELEASE,
                 {
@@ -177,17 +182,19 @@ class Answering:
         return self._store.withdraw(order.id, report.signed_by(self._home.signing_key))
 
     def _reserved_outcome(self, order: Order, decided: Decided) -> Outcome | Refused:
-        if self._store.reserve(order.id, _counting(order, decided), int(self._clock())):
-            return self._outcome(order, decided)
-        return Refused(
-            RefusalCode.RELEASES_SPENT,
-            "Another run that was decided on at the same time took the grant's last release. Request access for more.",
-        )
+        # Booked first: a crash between the two leaves a run that is booked and decided on anew, for nothing more.
+        refused = self._booking.reserve(decided.facts, decided.wanted)
+        if refused is not None:
+            return refused
+        self._store.reserve(order.id)
+        return self._outcome(order, decided)
 
     def _outcome(self, order: Order, decided: Decided) -> Outcome | Refused:
         work = self._work(order, decided)
         outcome = PHASES[order.phase](work)
-        if order.phase is not Phase.CLOSE:
+        if order.phase is Phase.CLOSE:
+            self._booking.settle(order.run)
+        else:
             work.go_on()
         decision = may_leave(work, outcome)
         if isinstance(decision, Refused):
@@ -281,19 +288,6 @@ class Answering:
 
 def _refusal_in(decided: Decided) -> Refused | None:
     return decided.decision if isinstance(decided.decision, Refused) else None
-
-
-def _counting(order: Order, decided: Decided) -> Counting | None:
-    """The grant that this order's run counts against, from the first phase on that lets something leave."""
-    facts, named = decided.facts, decided.facts.spec.dataset_of(decided.facts.host)
-    if facts.role is not Role.OWNER or order.phase not in RELEASING:
-        return None
-    held = facts.held
-    if order.grant is None or facts.request is None or not isinstance(held, GrantFacts) or named is None:
-        return None
-    offer = decided.governed.policy.datasets[named.name]
-    limits = granted_limits(facts.request, order.grant, held)
-    return Counting(order.grant.request.digest, covered_runs(limits, offer))
 
 
 def _named(order: Order) -> dict[str, JsonValue]:

@@ -2,7 +2,8 @@
 
 Who can see what: under `pooled` the coordinator gets protected features and labels; under `reference` they are
 sealed to the reference host, and the model is sealed back to each owner; under `local` only the training's
-curve leaves. Evaluation gives counts of scores. Held-out rows never leave in any form.
+curve leaves, and in a run with an epsilon not even that. Evaluation gives counts of scores, under an epsilon with
+noise that is drawn here once and stored with the answer. Held-out rows never leave in any form.
 """
 
 from __future__ import annotations
@@ -15,20 +16,22 @@ import numpy as np
 from fedcore.owner.agreement_phases import agreed_key
 from fedcore.owner.datasets import rounded
 from fedcore.owner.describing import compute, describe
-from fedcore.owner.description import LEAST_ROWS, Finished, Kind, Work
+from fedcore.owner.description import LEAST_ROWS, Finished, Kind, Noise, Work
 from fedcore.owner.evidence import Said, only_artefact
 from fedcore.owner.facts import DatasetFacts, Role
 from fedcore.owner.fitting_phases import check_states
 from fedcore.owner.phase_work import Outcome, PhaseWork
 from fedcore.owner.release_checks import two_digits
 from fedcore.owner.shards import add_seconds
+from fedcore.owner.spending import plan_of, spent_by
 from fedcore.owner.spool import OrderSpool, make_directory
 from fedcore.plugin_api.evaluation import ScoreCounts, from_evaluated, to_evaluated
+from fedcore.plugin_api.noisy_evaluation import with_noise
 from fedcore.plugin_api.serialise import unpack_arrays, unpack_features, unpack_model, unpack_state
 from fedcore.wire.codes import RefusalCode
 from fedcore.wire.encoding import WireError
 from fedcore.wire.orders import ArtefactRef, Phase
-from fedcore.wire.reports import Checked, Closed, Evaluated, Prepared, Trained, TrainingCurve
+from fedcore.wire.reports import Checked, Closed, Prepared, Trained, TrainingCurve
 from fedcore.wire.sealing import open_at_host, seal_to_host
 from fedcore.wire.spec import Protocol
 
@@ -76,12 +79,16 @@ def evaluate(work: PhaseWork) -> Outcome:
         data = _model_from_outside(work)
         unpack_model(data)
         work.folder.keep_model(data)
-    inputs = (str(work.folder.model_path),)
-    finished = compute(work, describe(work, Kind.EVALUATE, states=work.folder.states, inputs=inputs))
+    inputs, noise = (str(work.folder.model_path),), _noise(work)
+    description = describe(work, Kind.EVALUATE, states=work.folder.states, inputs=inputs, noise=noise)
+    finished = compute(work, description)
     counts = ScoreCounts.add([_counts(work, task) for task in range(len(finished))])
     if not counts.rows:
         raise WireError(RefusalCode.DATASET_EMPTY, "no row is held out")
-    evaluated: Evaluated = to_evaluated(counts)
+    plan = plan_of(work.spec, len(counts.confusion))
+    evaluated = to_evaluated(counts if plan is None else with_noise(counts, plan.counts))
+    if plan is not None:
+        evaluated = evaluated.model_copy(update={"spent": spent_by(work.spec, plan)})
     from_evaluated(evaluated)
     return Outcome(evaluated, rows=counts.rows, seconds=add_seconds(finished))
 
@@ -134,7 +141,8 @@ def _sealing_key(work: PhaseWork, host: str | None) -> str:
 
 
 def _train_alone(work: PhaseWork) -> Outcome:
-    (facts,) = compute(work, describe(work, Kind.TRAIN))
+    noise = _noise(work)
+    (facts,) = compute(work, describe(work, Kind.TRAIN, noise=noise))
     data = work.spool.payload_path(0).read_bytes()
     unpack_model(data)
     for place in work.pipeline().fitted:
@@ -143,7 +151,8 @@ def _train_alone(work: PhaseWork) -> Outcome:
         path.unlink()
     work.folder.keep_model(data)
     shown = rounded(facts.rows, work.offer.round_rows_to)
-    return Outcome(Trained(rows=shown, curve=_curve(facts)), rows=facts.rows, seconds=add_seconds([facts]))
+    trained = Trained(rows=0, curve=None) if noise else Trained(rows=shown, curve=_curve(facts))
+    return Outcome(trained, rows=facts.rows, seconds=add_seconds([facts]))
 
 
 def _train_for_all(work: PhaseWork) -> Outcome:
@@ -212,6 +221,16 @@ def _counts(work: PhaseWork, task: int) -> ScoreCounts:
     ):
         raise WireError(RefusalCode.ARTEFACT_INVALID, f"shard {task} gives no counts")
     return ScoreCounts(histograms, confusion)
+
+
+def _noise(work: PhaseWork) -> Noise | None:
+    """The noise of a training under an epsilon, as the workers are told of it."""
+    classes = len(work.means.datasets.open(work.dataset_name).reader.classes)
+    plan = plan_of(work.spec, classes)
+    if plan is None:
+        return None
+    noise = plan.training
+    return Noise(variance=int(noise.variance), sensitivity=noise.sensitivity, passes=noise.times)
 
 
 def _curve(facts: Finished) -> TrainingCurve:

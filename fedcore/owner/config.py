@@ -154,6 +154,19 @@ class Dataset(Section):
         default="none",
         description="the most privacy a run may cost; with a number, runs without one are refused",
     )
+    epsilon_total: Literal["none"] | Annotated[float, Field(gt=0, le=1e6)] = Field(
+        default="none",
+        description="the most privacy that all runs of all grants may cost together, ever; with a number, runs "
+        "without one are refused",
+    )
+    delta: Annotated[float, Field(ge=0, le=1e-3)] = Field(
+        default=1e-6,
+        description="the chance that a row is told apart further than epsilon allows; it belongs to both numbers",
+    )
+    count_epsilon: Literal["none"] | Annotated[float, Field(gt=0, le=1e6)] = Field(
+        default="none",
+        description="with a number, row counts that leave are noisy: drawn once for each version, and booked",
+    )
     minimum_owners: Annotated[int, whole(1, 64)] = Field(
         default=2, description="how many organisations must bring data to a run, this one included"
     )
@@ -204,6 +217,20 @@ class ReferenceService(Section):
     )
 
 
+class LedgerSettings(Section):
+    """How the privacy ledger is kept from being put back to an older copy."""
+
+    counter: Annotated[str, Field(min_length=1)] | None = Field(
+        default=None,
+        description="the file with the ledger's counter, outside the home and never part of its backup; without "
+        "it, below $XDG_STATE_HOME or ~/.local/state",
+    )
+    receipts: Literal["when_available", "required"] = Field(
+        default="when_available",
+        description="required: epsilon is only spent while a peer has lately confirmed that this ledger is current",
+    )
+
+
 class Worker(Section):
     """How the workers of this host compute."""
 
@@ -241,6 +268,7 @@ class Config(Section):
     reference: ReferenceService = Field(
         default=ReferenceService(), description="the service as a reference host"
     )
+    ledger: LedgerSettings = Field(default=LedgerSettings(), description="how the privacy ledger is kept")
     worker: Worker = Field(default=Worker(), description="how the workers compute")
 
     def scientist(self, key: str) -> Scientist | None:

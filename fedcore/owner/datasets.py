@@ -72,6 +72,7 @@ class Datasets:
         self._registry = registry
         self._cache = DatasetCache(home.dataset_cache_path)
         self._secret = derive(home.split_key, "dataset-version")
+        self._split_secret = derive(home.split_key, "ledger-split")
 
     def open(self, name: str) -> OpenDataset:
         """The dataset of this name. Raises `DatasetProblem` if it is not offered or has no usable reader."""
@@ -106,7 +107,16 @@ class Datasets:
             raise DatasetProblem(
                 name, RefusalCode.DATASET_EMPTY, "its files have no usable row. Look at the files."
             )
-        return DatasetFacts(version, rows)
+        return DatasetFacts(version, rows, len(dataset.reader.classes))
+
+    def split(self, name: str) -> str:
+        """What identifies the split of a dataset's rows: the same while every row stays on its side for good.
+
+        Raises `DatasetProblem`.
+        """
+        reader = self.open(name).reader
+        text = json.dumps([name, self._policy.datasets[name].reader, *(reader.compared or reader.columns)])
+        return hmac.new(self._split_secret, text.encode(), hashlib.sha256).hexdigest()[:32]
 
     def facts(self, name: str) -> DatasetFacts | Refused | None:
         """What the policy decides on: as `look`, with a problem as a refusal, and `None` for what is not offered."""

@@ -10,12 +10,22 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from fedcore.owner.booking import Booking, Wanted, wanted_by
 from fedcore.owner.config import Config
 from fedcore.owner.config_problems import ConfigError
-from fedcore.owner.datasets import Datasets
-from fedcore.owner.facts import Allowed, Decision, Facts, GrantFacts, PluginFacts, Refused, Role
+from fedcore.owner.datasets import DatasetProblem, Datasets
+from fedcore.owner.facts import (
+    Allowed,
+    DatasetFacts,
+    Decision,
+    Facts,
+    GrantFacts,
+    PluginFacts,
+    Refused,
+    Role,
+)
 from fedcore.owner.grants import GrantStore
 from fedcore.owner.held_grant import HeldGrant
 from fedcore.owner.home import Home
@@ -26,7 +36,7 @@ from fedcore.plugin_api.registry import PluginError, Registry
 from fedcore.wire.access import AccessRequest
 from fedcore.wire.codes import RefusalCode
 from fedcore.wire.encoding import WireError
-from fedcore.wire.orders import Order
+from fedcore.wire.orders import Order, Phase
 from fedcore.wire.spec import RunSpec
 
 logger = logging.getLogger(__name__)
@@ -40,14 +50,21 @@ class Governed:
     registry: Registry
     datasets: Datasets
 
+    @classmethod
+    def of(cls, home: Home, policy: Config) -> Governed:
+        """Load what a home's policy names. Raises `PluginError`."""
+        registry = allowed_registry(policy, home.path)
+        return cls(policy, registry, Datasets(home, policy, registry))
+
 
 @dataclass(frozen=True)
 class Decided:
-    """What was decided on an order, on which facts, under which policy."""
+    """What was decided on an order, on which facts, under which policy, and what the run would book."""
 
     decision: Decision
     facts: Facts
     governed: Governed
+    wanted: Wanted | None
 
 
 class Governing:
@@ -63,8 +80,7 @@ class Governing:
         policy = self._home.load_config()
         with self._lock:
             if self._governed is None or self._governed.policy != policy:
-                registry = allowed_registry(policy, self._home.path)
-                self._governed = Governed(policy, registry, Datasets(self._home, policy, registry))
+                self._governed = Governed.of(self._home, policy)
             return self._governed
 
 
@@ -76,11 +92,13 @@ class Deciding(Governing):
         home: Home,
         store: OrderStore,
         grants: GrantStore,
+        booking: Booking,
         clock: Callable[[], float] = time.time,
     ) -> None:
         super().__init__(home)
         self._store = store
         self._grants = grants
+        self._booking = booking
         self._clock = clock
 
     def decide(self, order: Order, signer: str) -> Decided | Refused:
@@ -93,16 +111,21 @@ class Deciding(Governing):
             return Refused(RefusalCode.PLUGIN_MISSING, str(error))
         try:
             facts = self._facts(order, signer, governed)
+            wanted = _wanted(facts, governed)
         except WireError as error:
             return Refused(error.code, error.detail)
-        return Decided(decide(facts), facts, governed)
+        except DatasetProblem as problem:
+            return Refused(problem.code, str(problem))
+        if order.phase is not Phase.CLOSE:
+            ledger, spent, counted = self._booking.looked_up(facts, wanted)
+            facts = replace(facts, ledger=ledger, releases_spent=spent, counted=counted)
+        return Decided(decide(facts), facts, governed, wanted)
 
     def _facts(self, order: Order, signer: str, governed: Governed) -> Facts:
         spec = order.spec.open(RunSpec)
         host = self._home.card.signing
         role = Role.REFERENCE if spec.reference_host == host else Role.OWNER
         named = spec.dataset_of(host)
-        grant = None if order.grant is None else order.grant.request.digest
         request = None if order.grant is None else order.grant.request.open(AccessRequest)
         return Facts(
             order=order,
@@ -116,8 +139,8 @@ class Deciding(Governing):
             now=int(self._clock()),
             dataset=None if named is None else governed.datasets.facts(named.name),
             plugins=_plugin_facts(governed.registry, spec),
-            releases_spent=0 if grant is None else self._store.releases_spent(grant, besides=order.run),
-            counted=grant is not None and self._store.counted(grant, order.run),
+            releases_spent=0,
+            counted=False,
             done=self._store.done(order.run),
         )
 
@@ -141,6 +164,17 @@ def grant_facts(held: HeldGrant, registry: Registry) -> GrantFacts:
     """What the policy decides on of a grant that this host holds."""
     steps = character_steps_asked(registry, held.request)
     return GrantFacts(held.signed.signer, held.limits, held.ruling, held.received_at, steps)
+
+
+def _wanted(facts: Facts, governed: Governed) -> Wanted | None:
+    """What the run would book, where enough is known of it: else the policy refuses it anyway."""
+    named, dataset, plugins = facts.spec.dataset_of(facts.host), facts.dataset, facts.plugins
+    if named is None or facts.request is None or not isinstance(plugins, PluginFacts):
+        return None
+    if not isinstance(dataset, DatasetFacts) or not isinstance(facts.held, GrantFacts):
+        return None
+    offer, split = governed.policy.datasets[named.name], governed.datasets.split(named.name)
+    return wanted_by(facts.order, facts.request, facts.held, offer, dataset, plugins, split)
 
 
 def _plugin_facts(registry: Registry, spec: RunSpec) -> PluginFacts | Refused:

@@ -7,12 +7,14 @@ carry only the order's id and the number of a shard, so a broker learns nothing 
 from __future__ import annotations
 
 from enum import StrEnum
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from fedcore.plugin_api.readers import Shard, SourceFile
+from fedcore.privacy.mechanisms import DiscreteGaussian, Rows
 from fedcore.wire.encoding import Digest, Name
 from fedcore.wire.reports import Count, TrainingCurve
 from fedcore.wire.spec import Options, Pipeline, PluginChoice, Training
@@ -74,13 +76,26 @@ class StatePath(Local):
     path: str
 
 
+class Noise(Local):
+    """The discrete Gaussian noise of each pass of a training under an epsilon, in the units of its sums."""
+
+    variance: Annotated[int, Field(gt=0)]
+    sensitivity: Annotated[int, Field(gt=0)]
+    passes: Annotated[int, Field(gt=0)]
+
+    @property
+    def mechanism(self) -> DiscreteGaussian:
+        return DiscreteGaussian(Fraction(self.variance), self.sensitivity, self.passes, Rows.TRAINING)
+
+
 class Work(Local):
     """One order's computation. Paths are absolute; keys are read from their files by the forked process.
 
     `home` is the host's directory: of it the process reaches what is named here, and its own spool. Third-party
     plugins run confined, or as far as the kernel gives the means with `unconfined_plugins`.
     `classes` is unknown at a reference host, which has no dataset of its own: then the labels say it. `least_rows`
-    stand behind every point of a training's curve.
+    stand behind every point of a training's curve. With `noise` the run has an epsilon: training draws it, and scoring
+    is exact.
     """
 
     kind: Kind
@@ -102,6 +117,7 @@ class Work(Local):
     sums: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ()
     least_rows: Annotated[int, Field(ge=1)] = LEAST_ROWS
+    noise: Noise | None = None
     memory_mb: int
     seconds: int
     home: str

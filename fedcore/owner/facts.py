@@ -65,21 +65,39 @@ class PluginFacts:
     """What is installed here of what the run uses.
 
     `pins` identify the installed plugins, `character_steps` names the pipeline's steps whose tokens are pieces of
-    words, and `fitted` maps the places of its fitted steps, in order, to their number of rounds.
+    words, and `fitted` maps the places of its fitted steps, in order, to their number of rounds. `unbounded` says why
+    nothing bounds what the run would tell of a row, and is empty where its epsilon is kept.
     """
 
     pins: tuple[PluginPin, ...]
     character_steps: tuple[str, ...]
     fitted: tuple[tuple[int, int], ...]
     backend: BackendFacts
+    unbounded: str = ""
 
 
 @dataclass(frozen=True)
 class DatasetFacts:
-    """The dataset as it lies on the disk now: the digest that is its version, and its number of rows."""
+    """The dataset as it lies on the disk now: the digest that is its version, its number of rows, and of classes."""
 
     version: str
     rows: int
+    classes: int = 2
+
+
+@dataclass(frozen=True)
+class LedgerFacts:
+    """What the privacy ledger says.
+
+    `held` is why it reserves nothing, and empty where it does; `receipt_age` is how many seconds ago a peer confirmed
+    that it is current, `None` where none has. `grant_micro` and `dataset_micro` are the epsilon, in millionths, that
+    grant and dataset have cost once this run is booked; `None` where that has no bound, or nothing limits it.
+    """
+
+    held: str = ""
+    receipt_age: int | None = None
+    grant_micro: int | None = None
+    dataset_micro: int | None = None
 
 
 class Ruling(StrEnum):
@@ -118,8 +136,8 @@ class Facts:
     grant. `held` is what this host has kept of that grant, `Refused` where it can be none of this host's. `plugins`
     is `Refused` where a plugin of the run is missing or its options are invalid; `dataset` likewise where it cannot
     be read, and `None` where there is none of this name, as at a reference host. `releases_spent` counts the other
-    runs that this grant has covered; `counted` says that this run is counted already. `policy` is `None` where
-    `owner.toml` is missing or broken. `now` is this host's clock.
+    runs that this grant has covered; `counted` says that this run is counted already; `ledger` says what the privacy
+    ledger knows besides. `policy` is `None` where `owner.toml` is missing or broken. `now` is this host's clock.
     """
 
     order: Order
@@ -136,6 +154,7 @@ class Facts:
     releases_spent: int
     counted: bool
     done: frozenset[Done]
+    ledger: LedgerFacts = LedgerFacts()
 
     @property
     def scientist(self) -> str:

@@ -8,6 +8,7 @@ because what they have read by then is read.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import re
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final
 
-from fedcore.owner.config import Config, load_config
+from fedcore.owner.config import Config, LedgerSettings, load_config
 from fedcore.wire.keys import HostCard, KeyFileError, SealingKey, SigningKey, read_secret, write_secret
 
 DEFAULT_HOME: Final = Path("~/.fedcore-owner")
@@ -52,13 +53,33 @@ class Home:
 
     @property
     def state_path(self) -> Path:
-        """The agent's own database: orders and releases."""
+        """The agent's own database of orders."""
         return self.path / "state.sqlite"
 
     @property
     def grants_path(self) -> Path:
         """What this host has kept of every grant on its data, and what was decided here."""
         return self.path / "grants.sqlite"
+
+    @property
+    def ledger_path(self) -> Path:
+        """The privacy ledger: what every run has cost."""
+        return self.path / "ledger.sqlite"
+
+    def counter_path(self, settings: LedgerSettings) -> Path:
+        """Where the ledger's counter lies. Raises `HomeError` for a place within the home."""
+        if settings.counter is not None:
+            path = (self.path / Path(settings.counter).expanduser()).resolve()
+        else:
+            state = Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser()
+            name = hashlib.sha256(self.signing_key.public.encode()).hexdigest()[:16]
+            path = (state / "fedcore-owner" / f"{name}.counter").resolve()
+        if path.is_relative_to(self.path.resolve()):
+            raise HomeError(
+                f"The ledger's counter {path} lies in the home, and a backup of the home would bring both back. Name "
+                "a file elsewhere in [ledger] counter."
+            )
+        return path
 
     @property
     def dataset_cache_path(self) -> Path:

@@ -15,6 +15,7 @@ from fedcore.plugin_api.backends import EncryptionBackend, KeyHolders
 from fedcore.plugin_api.models import ModelType
 from fedcore.plugin_api.pipeline import BuiltPipeline, InvalidPipeline, pins_of
 from fedcore.plugin_api.plugins import InvalidOptions
+from fedcore.plugin_api.private_training import hindrances
 from fedcore.plugin_api.registry import PluginNotLoaded, Registry, UnknownPlugin
 from fedcore.plugin_api.steps import FittedStep
 from fedcore.wire.access import AccessRequest
@@ -51,7 +52,7 @@ def plugin_facts(registry: Registry, spec: RunSpec) -> PluginFacts | Refused:
         pins = pins_of(registry, spec.pipeline, spec.backend, spec.model)
         backend: Any = registry.get("encryption", spec.backend.name)
         model: Any = registry.get("models", spec.model.name)
-        model(spec.model.options)
+        made: ModelType[Any] = model(spec.model.options)
         built = BuiltPipeline(registry, spec.pipeline, spec.backend)
     except PluginStopped as error:
         return Refused(error.code, str(error))
@@ -65,13 +66,15 @@ def plugin_facts(registry: Registry, spec: RunSpec) -> PluginFacts | Refused:
         return Refused(RefusalCode.PLUGIN_CONFINED, not_trusted_with_keys(backend.name, backend.source))
     if built.gives not in model.takes:
         return Refused(RefusalCode.INVALID_OPTIONS, _wrong_features(built, model))
+    fitted = tuple(
+        (place, step.rounds) for place, step in enumerate(built.steps) if isinstance(step, FittedStep)
+    )
     return PluginFacts(
         pins=tuple(pins),
         character_steps=tuple(step.name for step in built.steps if step.shows_characters),
-        fitted=tuple(
-            (place, step.rounds) for place, step in enumerate(built.steps) if isinstance(step, FittedStep)
-        ),
+        fitted=fitted,
         backend=_backend_facts(backend),
+        unbounded="; ".join(hindrances(spec, made, built.gives, bool(fitted))),
     )
 
 

@@ -2,9 +2,9 @@
 
 Up to *reserved* a crash means that the work is done again. From *stored* on the answer exists: only the stored
 bytes are ever sent, however often the order is delivered. An answer that a person must release first is *held*: its
-bytes exist as well, but are not sent until the person has let them go; refused, they are dropped for good. A grant's
-releases count its runs, each once, in the transaction that reserves the first order of a run that lets something
-leave.
+bytes exist as well, but are not sent until the person has let them go; refused, they are dropped for good. What an
+order costs is booked in the privacy ledger before it is reserved here, and the ledger books a run once however often
+it is asked.
 """
 
 from __future__ import annotations
@@ -37,12 +37,6 @@ CREATE TABLE IF NOT EXISTS orders (
     received_at INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX IF NOT EXISTS orders_of_run ON orders (run);
-CREATE TABLE IF NOT EXISTS releases (
-    grant_digest TEXT NOT NULL,
-    run TEXT NOT NULL,
-    at INTEGER NOT NULL,
-    PRIMARY KEY (grant_digest, run)
-) STRICT;
 CREATE TABLE IF NOT EXISTS uploads (
     order_id TEXT NOT NULL,
     digest TEXT NOT NULL,
@@ -91,14 +85,6 @@ class ShareOfWork:
     rows: int
 
 
-@dataclass(frozen=True)
-class Counting:
-    """The grant that a run counts against, and how many runs it covers."""
-
-    grant: str
-    limit: int
-
-
 class OrderStore:
     """The agent's database of orders. May be used from several threads."""
 
@@ -136,28 +122,12 @@ class OrderStore:
             )
             return _order(database, order.id)
 
-    def reserve(self, order: str, counting: Counting | None, now: int) -> bool:
-        """Decide for the work: from here on its run counts against the grant, where one is given.
-
-        False, and nothing is reserved, where other runs have used the grant up: several runs may have been
-        decided on at once, and here they are counted in one transaction.
-        """
+    def reserve(self, order: str) -> None:
+        """Note that the work is decided for, and booked."""
         with self._transaction() as database:
-            stored = _order(database, order)
-            if counting is not None:
-                (spent,) = database.execute(
-                    "SELECT count(*) FROM releases WHERE grant_digest = ? AND run <> ?",
-                    (counting.grant, stored.run),
-                ).fetchone()
-                if spent >= counting.limit:
-                    return False
-                database.execute(
-                    "INSERT OR IGNORE INTO releases VALUES (?, ?, ?)", (counting.grant, stored.run, now)
-                )
             database.execute(
                 "UPDATE orders SET life = ? WHERE id = ? AND life = ?", (Life.RESERVED, order, Life.CLAIMED)
             )
-            return True
 
     def store(self, order: str, report: Signed, status: Status, held: bool = False) -> StoredOrder:
         """Keep the answer, `held` until a person lets it go. The first one stays: a second one is dropped."""
@@ -261,22 +231,6 @@ class OrderStore:
         with self._lock:
             found = self._database.execute(
                 "SELECT 1 FROM orders WHERE run = ? AND phase = ?", (run, Phase.CLOSE)
-            ).fetchone()
-        return found is not None
-
-    def releases_spent(self, grant: str, besides: str) -> int:
-        """How many runs other than `besides` the grant has covered."""
-        with self._lock:
-            (count,) = self._database.execute(
-                "SELECT count(*) FROM releases WHERE grant_digest = ? AND run <> ?", (grant, besides)
-            ).fetchone()
-        return int(count)
-
-    def counted(self, grant: str, run: str) -> bool:
-        """Whether the run is counted against the grant already."""
-        with self._lock:
-            found = self._database.execute(
-                "SELECT 1 FROM releases WHERE grant_digest = ? AND run = ?", (grant, run)
             ).fetchone()
         return found is not None
 

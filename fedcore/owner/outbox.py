@@ -131,10 +131,10 @@ def _result_lines(result: Message) -> Iterator[tuple[str, str]]:
         case Prepared():
             yield "rows", f"{result.rows} rows of {result.columns} columns, with their classes"
         case Trained():
-            curve = result.curve
-            ends = f", from {curve.loss[0]:.4g} to {curve.loss[-1]:.4g}" if curve.loss else ""
             yield "rows", f"about {result.rows}"
-            yield "curve of loss", f"{len(curve.loss)} points, each over {curve.every} steps{ends}"
+            if (curve := result.curve) is not None:
+                ends = f", from {curve.loss[0]:.4g} to {curve.loss[-1]:.4g}" if curve.loss else ""
+                yield "curve of loss", f"{len(curve.loss)} points, each over {curve.every} steps{ends}"
         case Evaluated():
             yield "rows", f"{result.rows} held-out rows"
             for number, row in enumerate(result.confusion):

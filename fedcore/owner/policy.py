@@ -11,8 +11,8 @@ signed, limits from the policy of this host, and a grant can only narrow both. I
 ceilings of the dataset, beyond them only if a person on this host has confirmed it. What is left of it is the
 narrowest of what was asked for, what this order says, what this host was ever told, and what a person here has set.
 
-One more kind of rule has its place at the end of the owner's rules: the privacy ledger's reservation. Until there
-is a ledger, a run that promises an epsilon is refused.
+What a run costs is looked up in the privacy ledger when the facts are made; when the work begins, the ledger books it
+in one transaction that checks the same budgets again.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from fedcore.owner.facts import (
     Refused,
     Role,
 )
-from fedcore.owner.rules import grants, orders, owners, uses
+from fedcore.owner.rules import grants, orders, owners, privacy, uses
 from fedcore.owner.rules.case import Case, OwnerWork, Work
 from fedcore.wire.codes import RefusalCode
 from fedcore.wire.orders import Phase
@@ -78,7 +78,6 @@ RULES = Rules(
         orders.deadline_has_not_passed,
         orders.scientist_is_trusted,
         orders.every_owner_is_pinned,
-        orders.no_epsilon_is_promised,
     ),
     owner=(
         grants.dataset_is_current,
@@ -101,8 +100,15 @@ RULES = Rules(
         uses.plaintext_goes_to_the_reference_host_only,
         uses.reference_host_is_trusted,
         uses.character_steps_are_named,
-        uses.privacy_limit_is_kept,
         grants.grant_takes_effect,
+        privacy.ledger_is_not_held,
+        privacy.privacy_limit_is_kept,
+        privacy.epsilon_is_within_its_limits,
+        privacy.delta_is_within_its_limits,
+        privacy.epsilon_is_kept_by_bounded_mechanisms,
+        privacy.ledger_is_confirmed,
+        privacy.budget_of_the_grant_is_left,
+        privacy.budget_of_the_dataset_is_left,
         grants.enough_rows_take_part,
         owners.enough_owners_take_part,
         owners.scientist_belongs_to_no_owner,

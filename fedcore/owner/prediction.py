@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TextIO
 
-from fedcore.owner.deciding import Governed, Governing
+from fedcore.owner.deciding import Governed
 from fedcore.owner.description import File, Kind, Part, StatePath, Work
 from fedcore.owner.home import Home, HomeError
 from fedcore.owner.installed import distributions_of
@@ -39,7 +39,7 @@ def predict(home: Home, run: str, log: Path, out: Path | None = None) -> int:
     number of lines. Raises `HomeError` where there is no such run or no usable log, and `WireError`.
     """
     folder = _run_folder(home, run)
-    governed = Governing(home).governed()
+    governed = Governed.of(home, home.load_config())
     work = _described(home, governed, folder, log)
     spool = OrderSpool(home.path / "predictions" / str(os.getpid()))
     with Journal(home.journal_path) as journal:

@@ -229,6 +229,10 @@ def counts_are_those_of_the_rows(leaving: Leaving) -> Decision:
     result = leaving.result
     if not isinstance(result, Evaluated):
         return Allowed()
+    if leaving.private and result.spent is None:
+        return Refused(
+            RefusalCode.RELEASE_REFUSED, "Counts of a run with an epsilon leave with noise, and say so."
+        )
     try:
         counts = from_evaluated(result)
     except WireError as error:
@@ -241,10 +245,14 @@ def counts_are_those_of_the_rows(leaving: Leaving) -> Decision:
 
 
 def curve_shows_no_single_rows(leaving: Leaving) -> Decision:
-    """Each point is a mean over at least as many rows as the minimum, and a number."""
-    if not isinstance(leaving.result, Trained) or leaving.private:
+    """Each point is a mean over at least as many rows as the minimum, and a number. With an epsilon there is none."""
+    if not isinstance(leaving.result, Trained) or leaving.result.curve is None:
         return Allowed()
     curve = leaving.result.curve
+    if leaving.private:
+        return Refused(
+            RefusalCode.RELEASE_REFUSED, "A run with an epsilon shows no curve: nothing bounds it."
+        )
     numbers = (*curve.loss, *curve.accuracy)
     usable = all(math.isfinite(number) and abs(number) <= LARGEST_LOSS for number in numbers)
     enough = curve.every * leaving.batch_size >= leaving.least_rows and curve.steps % curve.every == 0

@@ -55,7 +55,10 @@ distribution = "fedcore"               # (SHA-256 of its code, which `check` pri
 # backends = ["plaintext", "keyed_tokens"]   # plaintext stays here (local) or goes to the reference host
 # models = ["linear", "mlp"]
 # character_steps = []                 # "char_ngrams" only with care: renaming hardly hides pieces of words
-# epsilon = "none"                     # a number: runs that promise no epsilon are refused
+# epsilon = "none"                     # a number: the most that a run may cost; runs that promise none are refused
+# epsilon_total = "none"               # a number: the most that all runs of all grants may cost together, ever
+# delta = 1e-6                         # the chance that a row is told apart further than that
+# count_epsilon = "none"               # a number: row counts that leave are noisy instead of rounded
 # minimum_owners = 2                   # organisations that must bring data to a run, this one included
 # minimum_rows = 100                   # rows that must stand behind everything that leaves
 # releases = 50                        # runs that one grant may cover
@@ -83,6 +86,10 @@ distribution = "fedcore"               # (SHA-256 of its code, which `check` pri
 
 [reference]
 serves = false                         # true: train baselines on plaintext that pinned owners send here
+
+# [ledger]
+# counter = "/var/lib/fedcore-owner.counter"   # outside this folder, and in no backup of it
+# receipts = "when_available"          # "required": no epsilon is spent without a peer's fresh receipt
 
 [worker]
 processes = 2                          # worker processes

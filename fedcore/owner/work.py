@@ -26,6 +26,7 @@ from fedcore.owner.reading import Clock, Reading, Side
 from fedcore.owner.spool import OrderSpool, write_file
 from fedcore.plugin_api.models import LabelledRows, ModelType, TrainingOutcome
 from fedcore.plugin_api.pipeline import BuiltPipeline, state_digest
+from fedcore.plugin_api.private_training import fit_privately, private_scores
 from fedcore.plugin_api.registry import Registry
 from fedcore.plugin_api.serialise import (
     StoredModel,
@@ -126,7 +127,7 @@ def train(work: Work, task: int, clock: Clock) -> Computed:
         rows, states = _own_rows(work, clock)
     with clock.stage("training"):
         stored, outcome = fit(work, rows)
-    curve = curve_of(outcome, work.training.batch_size, work.least_rows)
+    curve = None if work.noise else curve_of(outcome, work.training.batch_size, work.least_rows)
     return Computed(pack_model(stored), len(rows.labels), rows.features.columns, curve=curve, states=states)
 
 
@@ -189,8 +190,12 @@ def fit(work: Work, rows: LabelledRows) -> tuple[StoredModel, TrainingOutcome]:
         raise WireError(RefusalCode.DATASET_EMPTY, "there are no rows to train on")
     model = _model_type(work)
     classes = work.classes or max(2, int(rows.labels.max()) + 1)
-    initial = model.initial(rows.features, classes, work.training)
-    outcome = model.train(initial, rows, classes, work.training)
+    if work.noise is not None:
+        parameters = fit_privately(model, rows, classes, work.training, work.noise.mechanism)
+        outcome = TrainingOutcome(parameters, epochs=work.training.epochs)
+    else:
+        initial = model.initial(rows.features, classes, work.training)
+        outcome = model.train(initial, rows, classes, work.training)
     kind, size = kind_and_size(rows.features)
     return StoredModel(work.model, classes, kind, rows.features.columns, size, outcome.parameters), outcome
 
@@ -204,7 +209,10 @@ def scores_of(work: Work, stored: StoredModel, features: Features) -> NDArray[np
             f"the model takes {stored.kind} {stored.columns}/{stored.size}, the features are {kind} "
             f"{features.columns}/{size}",
         )
-    scores = _model_type(work).scores(stored.parameters, features)
+    model = _model_type(work)
+    if work.noise is not None:
+        return private_scores(model, stored.parameters, features)
+    scores = model.scores(stored.parameters, features)
     if not np.isfinite(scores).all():
         raise WireError(RefusalCode.NOT_FINITE, "a score is NaN or infinite")
     return scores

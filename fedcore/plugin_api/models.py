@@ -70,6 +70,15 @@ class ModelType(Plugin[SomeOptions]):
         `TrainingDiverged`.
         """
 
+    @property
+    def linear_parameters(self) -> tuple[str, str] | None:
+        """Which parameters are the weight (classes by columns) and the bias (classes) of a model whose scores are
+        `features @ weight.T + bias` on a matrix, and which has no others; None for any other model.
+
+        A host trains such a model itself where a run has an epsilon, and calls neither `initial` nor `train`.
+        """
+        return None
+
     @abstractmethod
     def scores(self, parameters: Parameters, features: Features) -> NDArray[np.float64]:
         """Unnormalised scores (logits), float64 of shape (rows, classes)."""

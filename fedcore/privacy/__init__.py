@@ -1,6 +1,6 @@
-"""Budget arithmetic: accountants, clipping and noise, as pure functions on numbers.
+"""Budget arithmetic: mechanisms with a proven bound, exact noise, and what their releases cost together.
 
-No mechanism with a proven bound ships yet, so every release counts as unbounded: a grant with a number for
-epsilon refuses every run, and a run that asks for one is refused. The owner's ledger will book what the
-functions of this package compute.
+Pure functions on numbers. Who can see what: a release through one of these mechanisms tells of any one row at most
+what its epsilon and delta allow, whatever else is known, assuming that the noise cannot be predicted and that each
+row's share was bounded as the mechanism says. Whether a run refuses, fails or takes long is not covered.
 """

@@ -99,11 +99,22 @@ class TrainingCurve(Message):
 
 
 class Trained(Message):
-    """The host has trained the model. Under `reference` it is in the artefacts, sealed to each owner."""
+    """The host has trained the model. Under `reference` it is in the artefacts, sealed to each owner.
+
+    In a run with an epsilon it says nothing about rows: `rows` is 0, and there is no curve.
+    """
 
     type: Literal["trained"] = "trained"
     rows: Count
-    curve: TrainingCurve
+    curve: TrainingCurve | None
+
+
+class Spent(Message):
+    """The privacy that a run has cost at a host: epsilon in millionths at this delta, and the mechanisms in words."""
+
+    epsilon_micro: Annotated[int, Field(gt=0, le=10**12)]
+    delta: Annotated[float, Field(ge=0, lt=1)]
+    mechanisms: Annotated[tuple[Label, ...], Field(min_length=1, max_length=16)]
 
 
 class Evaluated(Message):
@@ -111,13 +122,14 @@ class Evaluated(Message):
 
     `histograms[c][k][b]` counts rows of class `k` whose score for class `c` fell into bin `b` (edges in
     `fedcore.plugin_api.evaluation`); with two classes only `c` = 1 is given. `confusion[k][p]` counts rows of
-    class `k` predicted as `p`.
+    class `k` predicted as `p`. With `spent` the counts have noise; without it no epsilon bounds what they tell.
     """
 
     type: Literal["evaluated"] = "evaluated"
     rows: Count
     histograms: Annotated[tuple[tuple[tuple[Count, ...], ...], ...], Field(min_length=1, max_length=64)]
     confusion: Annotated[tuple[tuple[Count, ...], ...], Field(min_length=2, max_length=64)]
+    spent: Spent | None = None
 
 
 class Closed(Message):

@@ -67,6 +67,20 @@ def test_a_local_run_shows_metrics_only(reports: Reports) -> None:
     assert exposure_of(reports[0]) == ("Nothing but metrics leaves an owner.", "Nobody but the owner.")
 
 
+def test_a_local_run_with_an_epsilon_shows_what_it_has_spent(reports: Reports, tmp_path: Path) -> None:
+    spent = {"epsilon": 1.25, "delta": 1e-6, "mechanisms": ["noise"]}
+    reports[0]["privacy"] = spent
+    for owner in reports[0]["owners"]:
+        owner |= {"privacy": spent, "rows_trained": 0}
+    assert exposure_of(reports[0])[0] == (
+        "Nothing but noisy counts leaves an owner: of any one row they tell what epsilon 1.25 allows (delta 1e-06)."
+    )
+    assert "1.25" in shown(Comparison(reports))
+    page = write_page(Comparison(reports), tmp_path / "page.html").read_text()
+    assert page.count("<td class=number>1.25</td>") == 2
+    assert page.count("<td class=number>–</td>") >= 2
+
+
 def test_the_reference_says_who_sees_plaintext(reports: Reports) -> None:
     assert "reference host sees, as plaintext" in exposure_of(reports[1])[0]
 

@@ -25,7 +25,15 @@ from fedcore.wire.keys import SigningKey
 from fedcore.wire.orders import ArtefactRef, Phase
 from fedcore.wire.reports import Report
 from fedcore.wire.signing import Signed
-from fedcore.wire.spec import DatasetVersion, Pipeline, PluginChoice, Protocol, RunSpec, Training
+from fedcore.wire.spec import (
+    DatasetVersion,
+    Pipeline,
+    PluginChoice,
+    Privacy,
+    Protocol,
+    RunSpec,
+    Training,
+)
 from tests.owner.scripted import ScriptedCoordinator
 
 HASHED = Pipeline(
@@ -176,6 +184,7 @@ purposes = ["security-research"]
 protocols = ["local", "reference", "pooled"]
 backends = {settings.get("backends", '["plaintext", "keyed_tokens"]')}
 models = {settings.get("models", '["linear", "mlp"]')}
+{settings.get("privacy", "")}
 minimum_owners = 1
 minimum_rows = {settings.get("minimum_rows", "50")}
 releases = 5
@@ -216,8 +225,10 @@ seconds = {settings.get("seconds", "120")}
         datasets = tuple(
             DatasetVersion(host=owner.key, name="logs", version=owner.version()) for owner in self.owners
         )
+        releases, asked = more.pop("releases", 5), more.pop("asked", Privacy())
         requests = {
-            dataset.host: self._request(dataset, pipeline, protocol, backend, now) for dataset in datasets
+            dataset.host: self._request(dataset, pipeline, protocol, backend, now, releases, asked)
+            for dataset in datasets
         }
         spec = RunSpec(
             title="Find attacks",
@@ -237,13 +248,20 @@ seconds = {settings.get("seconds", "120")}
             **more,
         )
         grants = {
-            host: Grant.of(request, releases=5, expires_at=now + 3600, download=False)
+            host: Grant.of(request, expires_at=now + 3600, download=False)
             for host, request in requests.items()
         }
         return Plan(self, spec.signed_by(self.sam), spec, grants)
 
     def _request(
-        self, dataset: DatasetVersion, pipeline: Pipeline, protocol: Protocol, backend: PluginChoice, now: int
+        self,
+        dataset: DatasetVersion,
+        pipeline: Pipeline,
+        protocol: Protocol,
+        backend: PluginChoice,
+        now: int,
+        releases: int,
+        privacy: Privacy,
     ) -> Signed:
         return AccessRequest(
             dataset=dataset,
@@ -253,7 +271,8 @@ seconds = {settings.get("seconds", "120")}
             protocols=(protocol,),
             backends=(backend.name,),
             models=("linear", "logistic_regression"),
-            releases=5,
+            privacy=privacy,
+            releases=releases,
             expires_at=now + 3600,
             nonce=f"{random.getrandbits(128):032x}",
         ).signed_by(self.sam)
@@ -271,6 +290,11 @@ class Plan:
     @property
     def run(self) -> str:
         return self.signed.digest
+
+    def again(self, **changes: Any) -> Plan:
+        """Another run under the same grants."""
+        spec = self.spec.model_copy(update={"nonce": f"{random.getrandbits(128):032x}", **changes})
+        return Plan(self.cast, spec.signed_by(self.cast.sam), spec, self.grants)
 
     def order(self, phase: Phase, owner: Owner, **content: Any) -> Signed:
         """The order for one owner."""

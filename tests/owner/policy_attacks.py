@@ -5,10 +5,11 @@ from __future__ import annotations
 from fedcore.owner.facts import DatasetFacts, Done
 from fedcore.wire.codes import RefusalCode
 from fedcore.wire.orders import Phase
-from fedcore.wire.spec import DatasetVersion, Privacy
+from fedcore.wire.spec import DatasetVersion
 
 from .attack import Attack
 from .policy_attacks_on_grants import ON_GRANTS
+from .policy_attacks_on_privacy import ON_PRIVACY
 from .policy_attacks_on_uses import ON_USES
 from .policy_cases import (
     EVE,
@@ -114,13 +115,6 @@ ALL_WORK = [
                 "grants": granted_elsewhere(3),
             }
         ),
-    ),
-    Attack(
-        "a run promises an epsilon that no ledger books",
-        "no_epsilon_is_promised",
-        RefusalCode.EPSILON_NOT_ALLOWED,
-        "no privacy ledger",
-        POOLED.but(spec={"privacy": Privacy(epsilon_micro=500_000)}),
     ),
 ]
 
@@ -317,6 +311,7 @@ OWNER = [
     ),
     *ON_GRANTS,
     *ON_USES,
+    *ON_PRIVACY,
 ]
 
 REFERENCE_HOST = [

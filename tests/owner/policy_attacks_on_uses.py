@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fedcore.wire.codes import RefusalCode
-from fedcore.wire.spec import PluginChoice, Privacy, Protocol
+from fedcore.wire.spec import PluginChoice, Protocol
 
 from .attack import Attack
 from .policy_cases import (
@@ -114,19 +114,5 @@ ON_USES = [
         POOLED.but(
             spec={"pipeline": NGRAMS}, request={"pipelines": (NGRAMS,)}, character_steps=("char_ngrams",)
         ),
-    ),
-    Attack(
-        "a run without epsilon uses a grant that has one",
-        "privacy_limit_is_kept",
-        RefusalCode.EPSILON_NOT_ALLOWED,
-        "promises none",
-        POOLED.but(request={"privacy": Privacy(epsilon_micro=1_000_000)}),
-    ),
-    Attack(
-        "a run without epsilon uses data for which the policy has one",
-        "privacy_limit_is_kept",
-        RefusalCode.EPSILON_NOT_ALLOWED,
-        "promises none",
-        POOLED.with_dataset_policy(epsilon=3.0),
     ),
 ]

@@ -16,6 +16,7 @@ from fedcore.owner.facts import (
     Done,
     Facts,
     GrantFacts,
+    LedgerFacts,
     PluginFacts,
     Refused,
     Role,
@@ -26,7 +27,7 @@ from fedcore.plugin_api.backends import KeyHolders, Leak
 from fedcore.wire.access import AccessRequest, Grant
 from fedcore.wire.keys import HostCard, SealingKey, SigningKey
 from fedcore.wire.orders import Order, Phase, PluginPin, order_id
-from fedcore.wire.spec import DatasetVersion, Pipeline, PluginChoice, Protocol, RunSpec
+from fedcore.wire.spec import DatasetVersion, Pipeline, PluginChoice, Privacy, Protocol, RunSpec
 
 NOW = 1_800_000_000
 LATER = NOW + 86_400
@@ -58,6 +59,7 @@ PLAINTEXT = BackendFacts(
 
 
 CURRENT = DatasetFacts(VERSION, rows=1000)
+NOTHING_SPENT = LedgerFacts()
 
 
 def card(key: SigningKey) -> str:
@@ -140,6 +142,8 @@ class Case:
     received_at: int = NOW - 60
     releases_spent: int = 0
     counted: bool = False
+    ledger: LedgerFacts = NOTHING_SPENT
+    unbounded: str = ""
     scientist: SigningKey = SAM
     requester: SigningKey = SAM
     coordinator: SigningKey = COORDINATOR
@@ -244,10 +248,12 @@ class Case:
             policy=self.policy,
             now=NOW,
             dataset=self.dataset,
-            plugins=self.plugins or PluginFacts(PINS, self.character_steps, self.fitted, self.backend),
+            plugins=self.plugins
+            or PluginFacts(PINS, self.character_steps, self.fitted, self.backend, self.unbounded),
             releases_spent=self.releases_spent,
             counted=self.counted,
             done=self.done,
+            ledger=self.ledger,
         )
 
     def _held(self, request: AccessRequest, grant: Grant) -> GrantFacts:
@@ -270,6 +276,13 @@ LOCAL = POOLED.but(
     backend=PLAINTEXT,
     spec={"protocol": Protocol.LOCAL, "backend": PluginChoice(name="plaintext")},
 )
+PRIVATE = LOCAL.but(
+    spec={"privacy": Privacy(epsilon_micro=1_000_000, delta=1e-6)},
+    request={"privacy": Privacy(epsilon_micro=3_000_000, delta=1e-6)},
+    ledger=LedgerFacts(receipt_age=60, grant_micro=1_000_000, dataset_micro=1_000_000),
+)
+"""A local run with epsilon 1, under a grant of 3."""
+
 REFERENCE = POOLED.but(
     done=frozenset({Done(Phase.CHECK)}),
     backend=PLAINTEXT,

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from fedcore.owner.agent import Agent
+from fedcore.owner.deciding import Decided
+from fedcore.owner.facts import Allowed, Refused
 from fedcore.owner.journal import EntryKind, JournalError
-from fedcore.owner.orders import Counting, Life, OrderStore
+from fedcore.owner.orders import Life, OrderStore
 from fedcore.owner.spool import OrderSpool
 from fedcore.owner.tasks import InlineBell
 from fedcore.wire.codes import RefusalCode
@@ -92,7 +94,7 @@ def test_an_order_that_was_not_stored_is_done_again_after_a_restart(
     store = OrderStore(north.home.state_path)
     store.claim(order.open(Order), order, 0)
     if life is Life.RESERVED:
-        store.reserve(order.open(Order).id, Counting(plan.grants[north.key].request.digest, 1), 0)
+        store.reserve(order.open(Order).id)
     store.close()
     restarted = north.agent()
     restarted.resume()
@@ -177,16 +179,34 @@ def test_what_a_worker_fails_with_is_what_leaves(cast: Cast, north: Owner, code:
     assert not north.home.spool_directory(report.order).exists()
 
 
-def test_a_run_counts_once_against_its_grant(cast: Cast, north: Owner, agents: list[Agent]) -> None:
-    plan = cast.spec(Protocol.LOCAL)
+def test_a_run_is_booked_once_with_the_first_order_that_lets_something_leave(
+    cast: Cast, north: Owner, agents: list[Agent]
+) -> None:
+    plan, ledger = cast.spec(Protocol.LOCAL), agents[0].ledger
     grant = plan.grants[north.key].request.digest
     do(plan, agents, Phase.CHECK)
-    assert not agents[0].store.counted(grant, plan.run)
+    assert not ledger.booked(grant=grant)
     do(plan, agents, Phase.TRAIN)
     do(plan, agents, Phase.EVALUATE)
-    assert agents[0].store.counted(grant, plan.run)
-    assert agents[0].store.releases_spent(grant, besides="other") == 1
-    assert agents[0].store.releases_spent(grant, besides=plan.run) == 0
+    do(plan, agents, Phase.CLOSE)
+    assert [entry.subject for entry in ledger.booked(grant=grant)] == [plan.run]
+    kinds = [entry.kind for entry in ledger.chain.entries()]
+    assert kinds == ["reserved", "released", "released"]
+
+
+def test_a_run_that_ends_without_an_answer_gives_its_release_back(cast: Cast, north: Owner) -> None:
+    class FailingBell(InlineBell):
+        def ring(self, kind: str, order_id: str, shard: int) -> None:
+            OrderSpool(north.home.spool_directory(order_id)).refuse(shard, RefusalCode.STEP_FAILED)
+
+    plan, agent = cast.spec(Protocol.LOCAL), north.agent(FailingBell(north.home))
+    grant = plan.grants[north.key].request.digest
+    do(plan, [agent], Phase.CHECK)
+    play(plan, agent, plan.order(Phase.TRAIN, north))
+    assert len(agent.ledger.booked(grant=grant)) == 1, "until it is closed the run could still be answered"
+    play(plan, agent, plan.order(Phase.CLOSE, north))
+    assert not agent.ledger.booked(grant=grant)
+    agent.close()
 
 
 def test_what_does_not_come_from_the_coordinator_gets_no_answer_and_leaves_no_trace_but_the_journal(
@@ -247,15 +267,26 @@ def test_too_few_rows_let_nothing_leave(tmp_path: Path, warmed: None) -> None:
 def test_runs_that_were_decided_on_at_once_take_no_more_releases_than_the_grant_has(
     cast: Cast, north: Owner
 ) -> None:
-    plans = [cast.spec(Protocol.LOCAL) for _ in range(8)]
-    store = OrderStore(north.home.state_path)
+    """The decision is taken before the work is booked: here all are decided on before the first is booked."""
+    agent, one = north.agent(), cast.spec(Protocol.LOCAL, releases=1)
+    plans = [one, *(one.again() for _ in range(3))]
+    for plan in plans:
+        do(plan, [agent], Phase.CHECK)
     orders = [plan.order(Phase.TRAIN, north) for plan in plans]
-    for order in orders:
-        store.claim(order.open(Order), order, 0)
-    counting = Counting("ab" * 32, 3)
-    with ThreadPoolExecutor(len(orders)) as pool:
-        taken = list(pool.map(lambda order: store.reserve(order.open(Order).id, counting, 0), orders))
-    assert sorted(taken) == [False] * 5 + [True] * 3
-    winner = orders[taken.index(True)].open(Order)
-    assert store.reserve(winner.id, counting, 0), "a run that is counted may go on"
-    store.close()
+    deciding = agent._answering._deciding
+    decided = [deciding.decide(order.open(Order), order.signer) for order in orders]
+    assert all(isinstance(found, Decided) and found.decision == Allowed() for found in decided)
+    booking = agent._answering._booking
+
+    def reserve(found: object) -> Refused | None:
+        assert isinstance(found, Decided)
+        return booking.reserve(found.facts, found.wanted)
+
+    with ThreadPoolExecutor(len(plans)) as pool:
+        refused = list(pool.map(reserve, decided))
+    assert [found.code for found in refused if found is not None] == [RefusalCode.RELEASES_SPENT] * 3
+    winner = refused.index(None)
+    assert reserve(decided[winner]) is None, "a run that is booked may go on"
+    loser = play(plans[winner - 1], agent, orders[winner - 1])
+    assert (loser.status, loser.code) == (Status.REFUSED, RefusalCode.RELEASES_SPENT)
+    agent.close()

@@ -16,6 +16,7 @@ from fedcore.wire.spec import DatasetVersion, PluginChoice, Protocol
 from .attack import Attack
 from .policy_attacks import ATTACKS, granted_elsewhere, owners
 from .policy_attacks_on_grants import BEYOND_CEILINGS
+from .policy_attacks_on_privacy import REQUIRED
 from .policy_cases import (
     CLOSING,
     EVE,
@@ -25,6 +26,7 @@ from .policy_cases import (
     NORTH,
     NOW,
     POOLED,
+    PRIVATE,
     REFERENCE,
     SERVING,
     SOUTH,
@@ -46,8 +48,16 @@ def refusal(case: Case, rules: Rules = RULES) -> Refused:
 
 @pytest.mark.parametrize(
     "case",
-    [POOLED, LOCAL, REFERENCE, SERVING, CLOSING],
-    ids=["pooled", "local", "reference", "as the reference host", "closing"],
+    [POOLED, LOCAL, PRIVATE, REQUIRED, REFERENCE, SERVING, CLOSING],
+    ids=[
+        "pooled",
+        "local",
+        "local with an epsilon",
+        "with a receipt, where one is required",
+        "reference",
+        "as the reference host",
+        "closing",
+    ],
 )
 def test_a_valid_order_is_allowed(case: Case) -> None:
     assert decide(case.facts()) == Allowed()

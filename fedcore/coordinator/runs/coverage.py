@@ -100,6 +100,12 @@ def _beyond_limits(request: AccessRequest, spec: RunSpec) -> Iterator[Gap]:
         yield Gap(
             RefusalCode.EPSILON_NOT_ALLOWED, f"The {noun} covers an epsilon of {limit}; the run asks {asked}."
         )
+    privacy = wire.AccessRequest.parse(request.text).privacy
+    if privacy.epsilon_micro != "none" and spec.privacy.delta > privacy.delta:
+        yield Gap(
+            RefusalCode.EPSILON_NOT_ALLOWED,
+            f"The request has a delta of {privacy.delta:g}; the run asks {spec.privacy.delta:g}.",
+        )
     if len(spec.datasets) < limits.minimum_owners:
         yield Gap(
             RefusalCode.TOO_FEW_OWNERS,

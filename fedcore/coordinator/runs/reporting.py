@@ -11,9 +11,10 @@ from fedcore.coordinator.plugins import installed, leakage_of
 from fedcore.coordinator.runs.models import Run, RunDataset, RunOrder
 from fedcore.plugin_api.backends import EncryptionBackend
 from fedcore.plugin_api.evaluation import ScoreCounts, from_evaluated, metrics_of
+from fedcore.privacy.mechanisms import MICRO
 from fedcore.wire.encoding import Message
 from fedcore.wire.orders import Phase
-from fedcore.wire.reports import Evaluated, Prepared, Trained
+from fedcore.wire.reports import Evaluated, Prepared, Spent, Trained
 from fedcore.wire.spec import Protocol
 
 SomeResult = TypeVar("SomeResult", bound=Message)
@@ -24,7 +25,9 @@ def report_of(run: Run, now: datetime) -> dict[str, Any]:
     orders = list(run.orders.exclude(phase=Phase.CLOSE).select_related("host"))
     roster = list(run.datasets.select_related("host__organisation"))
     evaluated = ((order.host_id, order.reported.result) for order in orders if order.phase == Phase.EVALUATE)
-    counts = {host: from_evaluated(result) for host, result in evaluated if isinstance(result, Evaluated)}
+    results = {host: result for host, result in evaluated if isinstance(result, Evaluated)}
+    counts = {host: from_evaluated(result) for host, result in results.items()}
+    costs = {host: _privacy(result.spent) for host, result in results.items()}
     return {
         "run": run.id,
         "title": run.title,
@@ -32,11 +35,14 @@ def report_of(run: Run, now: datetime) -> dict[str, Any]:
         "backend": _backend(run),
         "model": run.model_type,
         "pipeline": run.spec.pipeline.model_dump(mode="json")["steps"],
-        "owners": [_owner(entry, orders, counts[entry.host_id]) for entry in roster],
+        "owners": [
+            _owner(entry, orders, counts[entry.host_id]) | {"privacy": costs[entry.host_id]}
+            for entry in roster
+        ],
         "metrics": _metrics(ScoreCounts.add(list(counts.values()))),
         "training": _training(run, orders),
         "seconds": _seconds(run, orders, now),
-        "privacy": {"epsilon": "none"},
+        "privacy": _dearest(list(costs.values())),
         "created_at": run.created_at.isoformat(),
         "finished_at": now.isoformat(),
     }
@@ -75,6 +81,25 @@ def _owner(entry: RunDataset, orders: Iterable[RunOrder], counts: ScoreCounts) -
     }
 
 
+def _privacy(spent: Spent | None) -> dict[str, Any]:
+    """What a run has cost at one owner, as the owner's host says."""
+    if spent is None:
+        return {"epsilon": "none"}
+    return {
+        "epsilon": spent.epsilon_micro / MICRO,
+        "delta": spent.delta,
+        "mechanisms": list(spent.mechanisms),
+    }
+
+
+def _dearest(costs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What a run has cost any one row: a row lies at one owner. `none` where one owner's counts have no bound."""
+    bounded = [cost for cost in costs if cost["epsilon"] != "none"]
+    if len(bounded) < len(costs) or not costs:
+        return {"epsilon": "none"}
+    return max(bounded, key=lambda cost: float(cost["epsilon"]))
+
+
 def _result(orders: Iterable[RunOrder], kind: type[SomeResult]) -> SomeResult | None:
     results = (order.reported.result for order in orders)
     return next((result for result in results if isinstance(result, kind)), None)
@@ -92,10 +117,11 @@ def _training(run: Run, orders: Sequence[RunOrder]) -> dict[str, Any]:
     trained = [result for order in orders if isinstance(result := order.reported.result, Trained)]
     if run.protocol_kind is Protocol.REFERENCE and trained:
         return _curve(trained[0]) or {}
+    curves = [result.curve for result in trained if result.curve is not None]
     return {
         "rows": sum(result.rows for result in trained),
-        "epochs": max((result.curve.epochs for result in trained), default=0),
-        "steps": max((result.curve.steps for result in trained), default=0),
+        "epochs": max((curve.epochs for curve in curves), default=0),
+        "steps": max((curve.steps for curve in curves), default=0),
         "every": 1,
         "loss": [],
         "accuracy": [],
@@ -103,7 +129,10 @@ def _training(run: Run, orders: Sequence[RunOrder]) -> dict[str, Any]:
 
 
 def _curve(trained: Trained | None) -> dict[str, Any] | None:
-    return {"rows": trained.rows, **trained.curve.model_dump(mode="json")} if trained else None
+    """Rows and curve of an owner's training; nothing where it trained nothing, or says nothing under an epsilon."""
+    if trained is None or trained.curve is None:
+        return None
+    return {"rows": trained.rows, **trained.curve.model_dump(mode="json")}
 
 
 def _seconds(run: Run, orders: Sequence[RunOrder], now: datetime) -> dict[str, float]:

@@ -29,6 +29,7 @@ from fedcore.coordinator.runs.flow import Who, needs_agreement, stages
 from fedcore.coordinator.runs.models import Run, RunDataset, RunEvent
 from fedcore.coordinator.runs.problems import Problem, Problems, Refused
 from fedcore.plugin_api.pipeline import pins_of
+from fedcore.plugin_api.private_training import hindrances
 from fedcore.wire.codes import RefusalCode
 from fedcore.wire.encoding import WireError
 from fedcore.wire.signing import Signed
@@ -75,7 +76,7 @@ def _submit(person: Person, signed: Signed) -> tuple[Run, bool]:
         *check_grants(spec, signed.signer, catalogue, now),
         *check_owners(spec, plugins.backend.minimum_owners if plugins.backend else 1),
         *(check_organisations(spec, catalogue, person) if plugins.owners_hold_key else ()),
-        *_check_privacy(spec),
+        *_check_privacy(spec, plugins),
         *plugins.problems,
         *check_columns(plugins.pipeline, catalogue.datasets.values()),
         *_check_evidence(spec, plugins),
@@ -104,10 +105,12 @@ def _check_times(spec: RunSpec, now: datetime) -> Problems:
         yield Problem(RefusalCode.MALFORMED, detail)
 
 
-def _check_privacy(spec: RunSpec) -> Problems:
-    if spec.privacy.epsilon_micro != "none":
-        detail = f"The protocol {spec.protocol} bounds no epsilon: a run can only ask for `none`."
-        yield Problem(RefusalCode.EPSILON_NOT_ALLOWED, detail)
+def _check_privacy(spec: RunSpec, plugins: PluginChecks) -> Problems:
+    """An epsilon is taken where something keeps it: the owners' hosts look at the same rules again."""
+    if spec.privacy.epsilon_micro == "none" or plugins.pipeline is None or plugins.model is None:
+        return
+    for why in hindrances(spec, plugins.model, plugins.pipeline.gives, bool(plugins.fitted)):
+        yield Problem(RefusalCode.EPSILON_NOT_ALLOWED, f"This run cannot keep an epsilon: {why}.")
 
 
 def _check_evidence(spec: RunSpec, plugins: PluginChecks) -> Problems:

@@ -92,16 +92,6 @@ def every_owner_is_pinned(case: Case) -> Decision:
     )
 
 
-def no_epsilon_is_promised(case: Case) -> Decision:
-    epsilon = case.facts.spec.privacy.epsilon_micro
-    return require(
-        epsilon == "none",
-        RefusalCode.EPSILON_NOT_ALLOWED,
-        f"The run asks for epsilon {epsilon} millionths, and this host keeps no privacy ledger to book it in. Submit "
-        "the run with epsilon none.",
-    )
-
-
 def plugins_are_those_pinned(work: Work) -> Decision:
     """Every plugin that the run uses here is pinned, so that all owners compute with the same files."""
     missing = [f"{pin.group}/{pin.name}" for pin in set(work.plugins.pins) ^ set(work.facts.order.pins)]

@@ -72,15 +72,6 @@ def character_steps_are_named(work: OwnerWork) -> Decision:
     )
 
 
-def privacy_limit_is_kept(work: OwnerWork) -> Decision:
-    limits = [limit for limit in (work.limits.epsilon_micro, work.offer.epsilon) if limit != "none"]
-    return require(
-        not limits or work.facts.spec.privacy.epsilon_micro != "none",
-        RefusalCode.EPSILON_NOT_ALLOWED,
-        f"The grant or {work.subject} sets an epsilon, and the run promises none. Submit a run with an epsilon.",
-    )
-
-
 def _in_policy_and_grant(
     case: OwnerWork,
     noun: str,

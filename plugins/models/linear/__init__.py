@@ -35,6 +35,10 @@ class Linear(TorchModelType[LinearOptions]):
     Options = LinearOptions
     sparse = True
 
+    @property
+    def linear_parameters(self) -> tuple[str, str] | None:
+        return ("linear.weight", "linear.bias") if self.options.activation == "none" else None
+
     def network(self, columns: int, size: int, classes: int, kind: ValueKind) -> nn.Module:
         from plugins.models.linear.network import LinearNetwork
 

@@ -55,6 +55,7 @@ from fedcore.wire.reports import (
     Report,
     Settled,
     Shared,
+    Spent,
     Status,
     Summarised,
     Trained,
@@ -265,6 +266,8 @@ class ScriptedHost:
             data = seal_to_host(self.memory["model"], PEER_SEALING_KEYS[owner], context)
             digest = self.upload(order, data)
             refs.append(ArtefactRef(role="model", digest=digest, size=len(data), audience=owner))
+        if spec.privacy.epsilon_micro != "none":
+            return Trained(rows=0, curve=None), refs
         return Trained(rows=len(rows.labels), curve=curve), refs
 
     def _sealed_rows(self, order: Order) -> LabelledRows:
@@ -290,7 +293,12 @@ class ScriptedHost:
         stored = unpack_model(data)
         rows = features_of(self.seed + 100, 20)
         model = installed().of_type(ModelType, stored.model.name)(stored.model.options)  # type: ignore[type-abstract]
-        return to_evaluated(count_scores(model.scores(stored.parameters, rows.features), rows.labels, 2)), []
+        evaluated = to_evaluated(count_scores(model.scores(stored.parameters, rows.features), rows.labels, 2))
+        epsilon = spec.privacy.epsilon_micro
+        if epsilon != "none":
+            spent = Spent(epsilon_micro=epsilon, delta=spec.privacy.delta, mechanisms=("noise",))
+            evaluated = evaluated.model_copy(update={"spent": spent})
+        return evaluated, []
 
     def _close(self, order: Order) -> Any:
         return Closed(kept=order.keep), []

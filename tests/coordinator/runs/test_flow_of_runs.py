@@ -7,11 +7,12 @@ from typing import Any
 from fedcore.coordinator.governance.models import Release
 from fedcore.coordinator.runs.flow import FittedPlace, Who, stages
 from fedcore.coordinator.runs.models import Artefact, RunOrder
+from fedcore.coordinator.runs.reporting import _dearest
 from fedcore.coordinator.runs.states import RunState
 from fedcore.plugin_api.serialise import unpack_features, unpack_model
 from fedcore.wire.orders import Order, Phase
 from fedcore.wire.signing import Signed
-from fedcore.wire.spec import Protocol
+from fedcore.wire.spec import Privacy, Protocol
 
 
 def test_a_pooled_run_trains_one_model_on_the_rows_of_all_owners(world: Any, api: Any) -> None:
@@ -62,6 +63,30 @@ def test_a_reference_run_trains_at_the_reference_host_on_rows_sealed_to_it(world
         for order in run.orders.filter(host=world.lab.row)
     ]
     assert grants == [None] * len(grants)
+
+
+def test_a_local_run_with_an_epsilon_says_what_it_has_cost_and_nothing_of_its_training(
+    world: Any, api: Any
+) -> None:
+    run = world.drive(world.submit(Protocol.LOCAL, privacy=Privacy(epsilon_micro=1_500_000, delta=1e-6)))
+    assert run.state == RunState.FINISHED, run.message
+    report = api(world.sam).get(f"/api/runs/{run.pk}/report").json()
+    assert report["privacy"] == {"epsilon": 1.5, "delta": 1e-6, "mechanisms": ["noise"]}
+    assert [owner["privacy"]["epsilon"] for owner in report["owners"]] == [1.5, 1.5]
+    assert [(owner["rows_trained"], owner["training"]) for owner in report["owners"]] == [(0, None)] * 2
+    assert report["training"]["epochs"] == 0
+
+
+def test_a_run_without_an_epsilon_says_so(world: Any, api: Any) -> None:
+    run = world.drive(world.submit(Protocol.LOCAL))
+    report = api(world.sam).get(f"/api/runs/{run.pk}/report").json()
+    assert report["privacy"] == report["owners"][0]["privacy"] == {"epsilon": "none"}
+
+
+def test_what_one_owner_has_released_without_a_bound_has_none_for_the_run() -> None:
+    half, whole = {"epsilon": 0.5}, {"epsilon": 1.0}
+    assert _dearest([half, whole]) == whole
+    assert _dearest([half, {"epsilon": "none"}]) == {"epsilon": "none"}
 
 
 def test_a_local_run_leaves_rows_and_models_where_they_are(world: Any, api: Any) -> None:

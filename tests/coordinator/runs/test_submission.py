@@ -253,8 +253,48 @@ def test_options_of_a_model_that_do_not_exist_are_refused(world: Any) -> None:
     assert "depth" in found["invalid_options"]
 
 
-def test_an_epsilon_cannot_be_asked_of_protocols_that_bound_none(world: Any) -> None:
-    assert "epsilon" in problems(world, privacy=Privacy(epsilon_micro=1_000_000))["epsilon_not_allowed"]
+ONE = Privacy(epsilon_micro=1_000_000, delta=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({}, "protocol pooled bounds no epsilon"),
+        ({"privacy": Privacy(epsilon_micro=1_000_000)}, "a delta above 0"),
+        ({"first_rows": 100}, "use all rows"),
+        ({"model": PluginChoice(name="mlp")}, "model mlp on a matrix is not linear"),
+        ({"training": Training(epochs=2000)}, "1000 epochs at most"),
+    ],
+)
+def test_an_epsilon_cannot_be_asked_where_nothing_bounds_it(
+    world: Any, changes: dict[str, Any], why: str
+) -> None:
+    protocol = Protocol.LOCAL if changes else Protocol.POOLED
+    found = problems(world, protocol=protocol, **{"privacy": ONE} | changes)
+    assert why in found["epsilon_not_allowed"]
+
+
+def test_a_local_run_of_a_linear_model_may_promise_an_epsilon(world: Any) -> None:
+    assert world.submit(Protocol.LOCAL, privacy=ONE).spec.privacy == ONE
+
+
+@pytest.mark.parametrize(
+    ("asked", "privacy", "why"),
+    [
+        (ONE, Privacy(), "the run promises none"),
+        (ONE, Privacy(epsilon_micro=1_000_001, delta=1e-6), "an epsilon of 1, the run asks for 1"),
+        (ONE, Privacy(epsilon_micro=1_000_000, delta=1e-5), "a delta of 1e-06, the run 1e-05"),
+    ],
+)
+def test_a_run_keeps_the_epsilon_of_its_grant(world: Any, asked: Privacy, privacy: Privacy, why: str) -> None:
+    world.requests["north"] = world.grant(world.north, privacy=asked)
+    assert why in problems(world, protocol=Protocol.LOCAL, privacy=privacy)["epsilon_not_allowed"]
+
+
+def test_a_run_within_the_epsilon_of_its_grant_is_taken(world: Any) -> None:
+    world.requests["north"] = world.grant(world.north, privacy=ONE)
+    half = Privacy(epsilon_micro=500_000, delta=1e-6)
+    assert world.submit(Protocol.LOCAL, privacy=half).state == "submitted"
 
 
 def test_a_submitted_run_rings_for_a_worker_after_its_commit(

@@ -1,0 +1,35 @@
+"""Plans with an epsilon, and what is asked for when they are to be covered."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from fedcore.client import RunPlan
+from fedcore.client.session import Dataset, access_request
+from fedcore.wire.spec import Privacy, Protocol, Training
+
+DATASET = Dataset(
+    *("A" * 43, "north", "north-house", "logs", "a" * 64, "Logs", "", "labelled_lines"),
+    columns=("request",),
+    classes=("benign", "attack"),
+    rows=1000,
+)
+
+
+def asked(*plans: RunPlan, **terms: object) -> Privacy:
+    return access_request(DATASET, plans, "university", purpose="security-research", **terms).privacy  # type: ignore[arg-type]
+
+
+def test_a_plan_with_an_epsilon_is_a_local_run_that_can_keep_it(plan: RunPlan) -> None:
+    weighted = replace(plan, first_rows=500, training=Training(class_weights=(1.0, 4.0)))
+    private = weighted.with_epsilon(1.5)
+    assert (private.protocol, private.backend.name, private.first_rows) == (Protocol.LOCAL, "plaintext", None)
+    assert private.privacy == Privacy(epsilon_micro=1_500_000, delta=1e-6)
+    assert (private.training.optimiser.name, private.training.class_weights) == ("adam", (1.0, 4.0))
+
+
+def test_a_request_asks_for_what_all_its_plans_cost_together(plan: RunPlan) -> None:
+    assert asked(plan.with_epsilon(1), plan.with_epsilon(0.5)) == Privacy(epsilon_micro=1_500_000, delta=1e-6)
+    assert asked(plan.with_epsilon(1), plan) == Privacy()
+    mine = Privacy(epsilon_micro=7, delta=0.0)
+    assert asked(plan, privacy=mine) == mine

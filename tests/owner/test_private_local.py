@@ -1,0 +1,173 @@
+"""Local runs with an epsilon: only noisy counts leave, once, and they are paid for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fedcore.owner.agent import Agent
+from fedcore.owner.run_folder import RunFolder
+from fedcore.plugin_api.evaluation import from_evaluated, metrics_of
+from fedcore.plugin_api.serialise import unpack_model
+from fedcore.wire.codes import RefusalCode
+from fedcore.wire.orders import Order, Phase
+from fedcore.wire.reports import Closed, Evaluated, Report, Status, Trained
+from fedcore.wire.spec import PluginChoice, Privacy, Protocol, Training
+from tests.owner.cast import PLAIN, RANKED, Cast, Owner, Plan
+from tests.owner.playing import code_of, do, play
+
+ONE = Privacy(epsilon_micro=1_000_000, delta=1e-6)
+THREE = Privacy(epsilon_micro=3_000_000, delta=1e-6)
+NOISY = Training(optimiser=PluginChoice(name="adam", options={"lr": 0.3}), epochs=40)
+
+
+@pytest.fixture
+def cast(tmp_path: Path, warmed: None) -> Cast:
+    return Cast(tmp_path).settle_in(["north"], rows=3000, privacy="epsilon_total = 2.5")
+
+
+@pytest.fixture
+def north(cast: Cast) -> Owner:
+    return cast.owners[0]
+
+
+@pytest.fixture
+def agent(north: Owner) -> Iterator[Agent]:
+    agent = north.agent()
+    yield agent
+    agent.close()
+
+
+def private(cast: Cast, privacy: Privacy = ONE, asked: Privacy = THREE, **more: object) -> Plan:
+    return cast.spec(Protocol.LOCAL, backend=PLAIN, training=NOISY, privacy=privacy, asked=asked, **more)
+
+
+def evaluated(plan: Plan, agent: Agent) -> Report:
+    do(plan, [agent], Phase.CHECK)
+    do(plan, [agent], Phase.TRAIN)
+    return do(plan, [agent], Phase.EVALUATE)[0]
+
+
+def test_only_noisy_counts_leave_and_they_say_what_they_cost(cast: Cast, agent: Agent) -> None:
+    plan = private(cast)
+    do(plan, [agent], Phase.CHECK)
+    (trained,) = do(plan, [agent], Phase.TRAIN)
+    assert trained.result == Trained(rows=0, curve=None)
+    (report,) = do(plan, [agent], Phase.EVALUATE)
+    assert isinstance(report.result, Evaluated)
+    assert report.result.spent is not None
+    assert (report.result.spent.epsilon_micro, report.result.spent.delta) == (1_000_000, 1e-6)
+    assert [title.split(" noise")[0] for title in report.result.spent.mechanisms] == [
+        "discrete Gaussian",
+        "discrete Laplace",
+    ]
+    assert metrics_of(from_evaluated(report.result)).f1 > 0.8
+    assert not cast.coordinator.artefacts
+    assert not report.artefacts
+    assert do(plan, [agent], Phase.CLOSE, keep=True)[0].result == Closed(kept=True)
+
+
+def test_the_counts_are_not_the_exact_ones(cast: Cast, agent: Agent) -> None:
+    exact = cast.spec(Protocol.LOCAL, backend=PLAIN)
+    cast.owners[0].home.config_path.write_text(
+        cast.owners[0].home.config_path.read_text().replace("epsilon_total = 2.5", "")
+    )
+    rows = [evaluated(plan, agent).result for plan in (private(cast), private(cast), exact)]
+    counts = [result.rows for result in rows if isinstance(result, Evaluated)]
+    assert len({str(result.histograms) for result in rows if isinstance(result, Evaluated)}) == 3
+    assert abs(counts[0] - counts[2]) < 60
+
+
+def test_a_second_delivery_brings_the_same_noise(cast: Cast, north: Owner, agent: Agent) -> None:
+    plan = private(cast)
+    do(plan, [agent], Phase.CHECK)
+    do(plan, [agent], Phase.TRAIN)
+    order = plan.order(Phase.EVALUATE, north)
+    play(plan, agent, order)
+    for _ in range(3):
+        agent.handle(order)
+    agent.close()
+    restarted = north.agent()
+    later = plan.order(Phase.EVALUATE, north, expires_at=order.open(Order).expires_at + 5)
+    restarted.handle(later)
+    texts = {s.text for s in cast.coordinator.every_report if s.open(Report).phase is Phase.EVALUATE}
+    assert len(texts) == 1
+    assert restarted.ledger.spent(1e-6, dataset="logs") == pytest.approx(1_000_000, rel=0.02)
+    restarted.close()
+
+
+def test_grants_spend_one_dataset_until_its_budget_is_spent(cast: Cast, north: Owner, agent: Agent) -> None:
+    for plan in (private(cast), private(cast)):
+        assert evaluated(plan, agent).status is Status.DONE
+    third = private(cast)
+    assert code_of(third, agent, third.order(Phase.CHECK, north)) is RefusalCode.BUDGET_SPENT
+    cheaper = private(cast, Privacy(epsilon_micro=200_000, delta=1e-6))
+    assert evaluated(cheaper, agent).status is Status.DONE
+    spent = agent.ledger.spent(1e-6, dataset="logs")
+    assert spent is not None
+    assert 2_000_000 < spent <= 2_500_000
+
+
+def test_a_grant_pays_for_all_its_runs_together(cast: Cast, north: Owner, agent: Agent) -> None:
+    plan = private(cast, asked=Privacy(epsilon_micro=1_500_000, delta=1e-6))
+    evaluated(plan, agent)
+    again = plan.again()
+    assert code_of(again, agent, again.order(Phase.CHECK, north)) is RefusalCode.BUDGET_SPENT
+
+
+def test_a_run_without_an_answer_costs_nothing_when_it_is_closed(
+    cast: Cast, north: Owner, agent: Agent
+) -> None:
+    plan = private(cast)
+    do(plan, [agent], Phase.CHECK)
+    do(plan, [agent], Phase.TRAIN)
+    assert agent.ledger.spent(1e-6, dataset="logs") != 0
+    do(plan, [agent], Phase.CLOSE)
+    assert agent.ledger.spent(1e-6, dataset="logs") == 0
+    assert [entry.kind for entry in agent.ledger.chain.entries()] == ["reserved", "returned"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"privacy": Privacy(epsilon_micro=1_000_000, delta=0.0)}, "needs a delta"),
+        ({"first_rows": 2000}, "selection of first rows"),
+        ({"training": Training(epochs=40)}, ""),
+        ({"training": NOISY.model_copy(update={"class_weights": "balanced"})}, "balanced"),
+        ({"training": Training(optimiser=PluginChoice(name="sgd", options={"lr": 0.1}))}, "adam"),
+        ({"model": PluginChoice(name="linear", options={"activation": "relu"})}, "not linear"),
+    ],
+)
+def test_an_epsilon_is_only_spent_where_something_keeps_it(
+    cast: Cast, north: Owner, agent: Agent, changes: dict[str, object], why: str
+) -> None:
+    plan = private(cast).again(**changes)
+    code = code_of(plan, agent, plan.order(Phase.CHECK, north))
+    assert code is (RefusalCode.EPSILON_NOT_ALLOWED if why else None)
+    decisions = [entry.content for entry in agent.journal.entries() if entry.kind == "decision"]
+    assert why in decisions[-1]
+
+
+def test_a_fitted_step_shows_rows_without_noise_so_it_is_refused(
+    cast: Cast, north: Owner, agent: Agent
+) -> None:
+    plan = private(cast, pipeline=RANKED)
+    assert code_of(plan, agent, plan.order(Phase.CHECK, north)) is RefusalCode.EPSILON_NOT_ALLOWED
+
+
+def test_a_run_without_an_epsilon_is_refused_by_a_dataset_that_has_a_budget(
+    cast: Cast, north: Owner, agent: Agent
+) -> None:
+    plan = cast.spec(Protocol.LOCAL, backend=PLAIN)
+    assert code_of(plan, agent, plan.order(Phase.CHECK, north)) is RefusalCode.EPSILON_NOT_ALLOWED
+
+
+def test_the_model_stays_and_is_one_that_predicts_as_any(cast: Cast, north: Owner, agent: Agent) -> None:
+    plan = private(cast)
+    evaluated(plan, agent)
+    do(plan, [agent], Phase.CLOSE, keep=True)
+    stored = unpack_model(RunFolder(north.home.run_directory(plan.run)).model_path.read_bytes())
+    assert set(stored.parameters) == {"linear.weight", "linear.bias"}
+    assert stored.model.name == "linear"
