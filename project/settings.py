@@ -193,6 +193,7 @@ AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_RESET_ON_SUCCESS = True
 AXES_LOCKOUT_CALLABLE = "fedcore.coordinator.api.errors.locked_out"
 AXES_VERBOSE = False
+AXES_ENABLE_ADMIN = False
 AXES_SENSITIVE_PARAMETERS = ["username", "ip_address", "password", "token"]
 
 # --- notices by e-mail: off, and to the console where no server is named ---------------------------------
