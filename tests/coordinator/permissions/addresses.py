@@ -14,7 +14,7 @@ _PARAMETER: Final = re.compile(r"<(?:\w+:)?(\w+)>")
 
 def addresses(urlconf: str | None = None) -> list[str]:
     """The patterns, in the order in which they are tried."""
-    return [pattern for pattern in _walk(get_resolver(urlconf), "")]
+    return list(_walk(get_resolver(urlconf), ""))
 
 
 def _walk(resolver: Any, before: str) -> Iterator[str]:

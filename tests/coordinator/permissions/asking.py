@@ -120,7 +120,9 @@ class Asking:
     def _request(self, who: str, method: str, address: str, body: Body, in_browser: bool) -> HttpRequest:
         headers = dict(body.headers)
         if who in HOSTS | NO_HOSTS:
-            headers |= sign_request(self.world.hosts[who].key, method, address, body.content, int(time.time()))
+            headers |= sign_request(
+                self.world.hosts[who].key, method, address, body.content, int(time.time())
+            )
         elif who == "a forged token":
             headers["Authorization"] = f"Token {self.world.tokens['root'][:-6]}abcdef"
         elif who not in STRANGERS and not in_browser:

@@ -164,13 +164,17 @@ def host(world: World, who: str, thing: Thing) -> Body:
     known = OwnerHost.objects.filter(pk=thing.key if thing.key.isdigit() else None).first()
     owner = known.organisation_id if known else _own_organisation(world, who)
     card = HostCard(SigningKey.generate().public, SealingKey.generate().public)
-    return as_form(organisation=owner, name=f"new-{thing.name.replace(' ', '-')}", card=str(card), is_active="on")
+    return as_form(
+        organisation=owner, name=f"new-{thing.name.replace(' ', '-')}", card=str(card), is_active="on"
+    )
 
 
 def person(world: World, who: str, thing: Thing) -> Body:
     known = Person.objects.filter(pk=thing.key if thing.key.isdigit() else None).first()
     owner = known.organisation_id if known else _own_organisation(world, who)
-    counts = {f"{name}-{part}_FORMS": "0" for name in ("memberships", "keys") for part in ("TOTAL", "INITIAL")}
+    counts = {
+        f"{name}-{part}_FORMS": "0" for name in ("memberships", "keys") for part in ("TOTAL", "INITIAL")
+    }
     passwords = {"password1": NEW_PASSWORD, "password2": NEW_PASSWORD, "usable_password": "true"}
     username = known.username if known else "new"
     return as_form(
@@ -183,4 +187,3 @@ def _own_organisation(world: World, who: str) -> Any:
     if known is not None and known.organisation_id is not None:
         return known.organisation_id
     return Organisation.objects.get(name="north-hospital").pk
-

@@ -88,7 +88,11 @@ API_ROWS: Final = [
     Row(
         "api/hosts",
         API,
-        {"GET": lists(LOGS_IN, "hosts", CATALOGUE["hosts"], lambda thing: f'"name":"{thing.word or thing.name}"')},
+        {
+            "GET": lists(
+                LOGS_IN, "hosts", CATALOGUE["hosts"], lambda thing: f'"name":"{thing.word or thing.name}"'
+            )
+        },
     ),
     # -- requests and grants
     Row(
@@ -118,7 +122,9 @@ API_ROWS: Final = [
         {"POST": does(sent.reason, DECIDE_GRANTED, told=SEEN["requests"])},
         "requests",
     ),
-    # -- runs
+]
+
+RUN_ROWS: Final = [
     Row(
         "api/runs",
         API,
@@ -148,7 +154,9 @@ API_ROWS: Final = [
         {"POST": does(None, {"running": who("sam"), "evaluated": who("sam")}, told=OWN)},
         "runs",
     ),
-    # -- hosts, by their keys
+]
+
+HOST_ROWS: Final = [
     Row(
         "api/host/orders",
         FOR_HOSTS,
@@ -162,12 +170,12 @@ API_ROWS: Final = [
         {
             "HEAD": Rule({"norths": who("north")}, told=SEEN["orders"]),
             "GET": Rule({"to evaluate": who("north")}, told=SEEN["orders"]),
-            "PATCH": does(
-                sent.chunk, {"norths": who("north"), "souths": who("south")}, told=SEEN["orders"]
-            ),
+            "PATCH": does(sent.chunk, {"norths": who("north"), "souths": who("south")}, told=SEEN["orders"]),
         },
         "orders",
-        parameters=lambda world, thing: {"digest": world.model if thing.name == "to evaluate" else world.digest},
+        parameters=lambda world, thing: {
+            "digest": world.model if thing.name == "to evaluate" else world.digest
+        },
     ),
 ]
 

@@ -1,23 +1,20 @@
-"""Every address of the API, by every method, for everybody, on every row."""
+"""Every address of the REST API and of hosts, by every method, for everybody, on every row."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.coordinator.permissions.matrix import Matrix
-from tests.coordinator.permissions.table_of_api import API_ROWS
-
+from tests.coordinator.permissions.matrix import Matrix, Row
+from tests.coordinator.permissions.table_of_api import API_ROWS, HOST_ROWS, RUN_ROWS
 
 pytestmark = pytest.mark.django_db
 
 
-def test_api(matrix: Matrix) -> None:
-    import collections,time
-    found=[]
-    for row in API_ROWS:
-        t=time.time(); n=matrix.tried
-        found += matrix.complaints([row])
-        print(f"{row.pattern:60} {matrix.tried-n:6} {time.time()-t:.2f}")
-    import pathlib
-    open("/tmp/complaints.txt","a").write("\n".join(found)+"\n")
-    assert len(found) == 0
+@pytest.mark.parametrize(
+    "rows", [API_ROWS, RUN_ROWS, HOST_ROWS], ids=["people and access", "runs", "owner hosts"]
+)
+def test_everybody_does_at_the_api_what_the_table_says_and_nothing_else(
+    matrix: Matrix, rows: list[Row]
+) -> None:
+    complaints = matrix.complaints(rows)
+    assert complaints == [], "\n" + "\n".join(complaints)

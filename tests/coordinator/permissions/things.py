@@ -9,7 +9,6 @@ from typing import Final
 
 from tests.coordinator.permissions.who import (
     NONE,
-    PEOPLE,
     ROOT,
     SEES_ALL,
     WITH_ROLE,
@@ -46,13 +45,17 @@ SEEN: Final[dict[str, dict[str, Who]]] = {
         "eves": who("eve") | BANK,
     },
     "datasets": {"north": WITH_ROLE, "south": WITH_ROLE, "withdrawn": HOSPITAL, "of closed": HOSPITAL},
-    "hosts": {"north": WITH_ROLE, "south": WITH_ROLE, "lab": WITH_ROLE, "closed": HOSPITAL, "spare": WITH_ROLE},
-    "organisations": {**dict.fromkeys(PEOPLE, WITH_ROLE), "spare": WITH_ROLE},
+    "hosts": {
+        "north": WITH_ROLE,
+        "south": WITH_ROLE,
+        "lab": WITH_ROLE,
+        "closed": HOSPITAL,
+        "spare": WITH_ROLE,
+    },
+    "organisations": {"north-hospital": WITH_ROLE, "cloud-house": WITH_ROLE, "spare": WITH_ROLE},
     "people": {
         "sam": who("sam") | overseen("university"),
-        "sue": who("sue") | overseen("university"),
         "olga": who("olga") | HOSPITAL,
-        "hugo": who("hugo") | HOSPITAL,
         "paul": who("paul") | BANK,
         "ada": who("ada") | overseen("cloud-house"),
         "spare": HOSPITAL,

@@ -113,7 +113,6 @@ def word_of(*parts: str) -> str:
 def _make_people(world: World) -> None:
     for name, staff in PEOPLE.items():
         organisation = Organisation.objects.create(name=name, title=name.title())
-        world.add("organisations", name, organisation.pk)
         for username, roles in staff.items():
             world.people[username] = _person(username, organisation, *roles)
     hospital = Organisation.objects.get(name="north-hospital")
@@ -127,8 +126,9 @@ def _make_people(world: World) -> None:
         world.tokens[username] = AuthToken.objects.create(user=person)[1]
     assert set(world.people) == EVERY_PERSON
     Person.objects.filter(username="ivan").update(is_active=False)
-    spare = Organisation.objects.create(name="spare", title="Spare")
-    world.add("organisations", "spare", spare.pk)
+    Organisation.objects.create(name="spare", title="Spare")
+    for name in SEEN["organisations"]:
+        world.add("organisations", name, Organisation.objects.get(name=name).pk)
     _person("spare", hospital)
     for username in SEEN["people"]:
         world.add("people", username, Person.objects.get(username=username).pk, word_of(username))
@@ -138,9 +138,16 @@ def _make_people(world: World) -> None:
 
 
 def _make_hosts(world: World) -> None:
-    owners = {"north": "north-hospital", "south": "south-bank", "lab": "institute", "closed": "north-hospital"}
+    owners = {
+        "north": "north-hospital",
+        "south": "south-bank",
+        "lab": "institute",
+        "closed": "north-hospital",
+    }
     for seed, (name, owner) in enumerate(owners.items()):
-        world.hosts[name] = _host(name, Organisation.objects.get(name=owner), seed, is_reference=name == "lab")
+        world.hosts[name] = _host(
+            name, Organisation.objects.get(name=owner), seed, is_reference=name == "lab"
+        )
         world.add("hosts", name, world.hosts[name].row.pk, f"canary-{name}" if name == "closed" else "")
     closed = world.hosts["closed"].row
     OwnerHost.objects.filter(pk=closed.pk).update(is_active=False, name="canary-closed")
