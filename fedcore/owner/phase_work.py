@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fedcore.owner.config import Config, Dataset
-from fedcore.owner.coordinator_api import CoordinatorApi
+from fedcore.owner.coordinator_api import CoordinatorApi, CoordinatorRefused
 from fedcore.owner.datasets import Datasets
 from fedcore.owner.evidence import Evidence
 from fedcore.owner.facts import Role
@@ -22,7 +22,7 @@ from fedcore.owner.spool import OrderSpool
 from fedcore.plugin_api.pipeline import BuiltPipeline
 from fedcore.plugin_api.registry import Registry
 from fedcore.wire.codes import RefusalCode
-from fedcore.wire.encoding import Message
+from fedcore.wire.encoding import Message, WireError
 from fedcore.wire.orders import ArtefactRef, Order
 from fedcore.wire.spec import RunSpec
 
@@ -111,9 +111,14 @@ class PhaseWork:
         return BuiltPipeline(self.means.registry, self.spec.pipeline, self.spec.backend)
 
     def download(self, ref: ArtefactRef) -> Path:
-        """The bytes of an artefact that another side has made, in this order's spool."""
+        """The bytes of an artefact that another side has made, in this order's spool. Raises `WireError`."""
         path = self.spool.inputs / ref.digest
-        self.means.api.download(self.order.id, ref, path)
+        try:
+            self.means.api.download(self.order.id, ref, path)
+        except CoordinatorRefused as error:
+            raise WireError(
+                RefusalCode.ARTEFACT_INVALID, f"{ref.digest} cannot be fetched: {error}"
+            ) from None
         return path
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Mapping
 from typing import Any, Final
 
 from django.http import Http404, HttpRequest, JsonResponse
@@ -219,9 +220,11 @@ def _look(request: HttpRequest, run_id: str) -> JsonResponse | tuple[dict[str, A
     person = _person(request)
     if person is None:
         return _error(401, "not_authenticated", "Log in, and send the token.")
+    if request.method != "GET":
+        return _error(405, "method_not_allowed", "Use GET.", {"Allow": "GET"})
     after = request.GET.get("after", "0")
-    if request.method != "GET" or not (after.isascii() and after.isdigit() and len(after) <= 15):
-        return _error(400, "malformed", "Use GET; `after` is the serial of the last event that was seen.")
+    if not (after.isascii() and after.isdigit() and len(after) <= 15):
+        return _error(400, "malformed", "`after` is the serial of the last event that was seen.")
     return _news(person, run_id, int(after)) or _error(404, "not_found", "There is no such run.")
 
 
@@ -247,8 +250,8 @@ def _news(person: Person, run_id: str, after: int) -> tuple[dict[str, Any], int,
     return {"events": events, "state": run.state}, latest, bool(events) or run.state in ENDED
 
 
-def _error(status: int, code: str, detail: str) -> JsonResponse:
-    return JsonResponse({"code": code, "detail": detail}, status=status)
+def _error(status: int, code: str, detail: str, headers: Mapping[str, str] | None = None) -> JsonResponse:
+    return JsonResponse({"code": code, "detail": detail}, status=status, headers=headers)
 
 
 def _visible(request: Request) -> Any:

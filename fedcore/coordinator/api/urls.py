@@ -50,6 +50,10 @@ urlpatterns = [
     path("coordinator", public.CoordinatorView.as_view(), name="coordinator"),
     path("health", public.HealthView.as_view(), name="health"),
     path("schema", SpectacularAPIView.as_view(), name="schema"),
-    path("docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
+    path(
+        "docs",
+        SpectacularSwaggerSplitView.as_view(url_name="schema", http_method_names=["get", "head"]),
+        name="docs",
+    ),
     path("", include("fedcore.coordinator.api.run_urls")),
 ]

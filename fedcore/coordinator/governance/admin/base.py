@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from django.contrib.admin.filters import FieldListFilter, RelatedFieldListFilter
 from django.contrib.admin.options import BaseModelAdmin
 from django.db.models import ForeignKey, Model, QuerySet
 from django.http import HttpRequest
@@ -54,6 +55,24 @@ class Governed(BaseModelAdmin):  # type: ignore[type-arg]
         if db_field.related_model is Organisation:
             kwargs["queryset"] = person_of(request).organisations_with_oversight()
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
+
+
+class VisibleFilter(RelatedFieldListFilter):
+    """The filter of a list by another row offers only rows that the person may see: names are told, too."""
+
+    def field_choices(self, field: Any, request: HttpRequest, model_admin: Any) -> Any:
+        visible = field.remote_field.model.objects.visible_to(person_of(request))
+        ordering = self.field_admin_ordering(field, request, model_admin)
+        return field.get_choices(
+            include_blank=False, ordering=ordering, limit_choices_to={"pk__in": visible.values("pk")}
+        )
+
+
+FieldListFilter.register(
+    lambda field: hasattr(getattr(field.related_model, "objects", None), "visible_to"),
+    VisibleFilter,
+    take_priority=True,
+)
 
 
 class GovernedAdmin(Governed, ModelAdmin):

@@ -10,6 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
+from knox.models import get_token_model
 from unfold.decorators import action
 from unfold.enums import ActionVariant
 
@@ -29,8 +30,11 @@ from fedcore.coordinator.governance.models import Organisation, Person, PersonKe
 from fedcore.coordinator.governance.people import may_set_approvers, person_of, set_two_approvers
 from fedcore.coordinator.governance.problems import DecisionError
 
-# Roles decide here; Django's groups would be a second, silent source of permissions.
-admin.site.unregister(Group) if admin.site.is_registered(Group) else None
+# Roles decide here; Django's groups would be a second, silent source of permissions. A token is made by logging in:
+# its page would hand out tokens of other people.
+for foreign in (Group, get_token_model()):
+    if admin.site.is_registered(foreign):
+        admin.site.unregister(foreign)
 
 
 @admin.register(Organisation)
@@ -327,8 +331,11 @@ class PersonKeyAdmin(GovernedAdmin):
 
     def has_revoke_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
         """The person who holds the key may end it, and whoever administrates the person."""
-        key = PersonKey.objects.filter(pk=object_id or "0", revoked_at=None).select_related("person").first()
-        if key is None or not isinstance(request.user, Person):
+        if not isinstance(request.user, Person):
+            return False
+        seen = PersonKey.objects.visible_to(request.user).select_related("person")
+        key = seen.filter(pk=object_id or "0", revoked_at=None).first()
+        if key is None:
             return False
         return key.person_id == request.user.pk or rules.may_administrate(request.user, key.person)
 

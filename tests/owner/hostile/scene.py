@@ -1,0 +1,256 @@
+"""A coordinator in the attacker's hands: its real key, its real endpoint, and north's real agent on the other side.
+
+Home, keys, policy, journal, workers and rows of north are real; south is an honest owner and the referee an honest
+reference host. Everything that north sends is kept, byte for byte, so that a test can say what left and what did not.
+Journal and orders are kept in memory by the system (no sync to the disk for each entry), which changes when something
+is durable and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fedcore.owner.agent import Agent
+from fedcore.owner.journal import Entry
+from fedcore.owner.tasks import InlineBell
+from fedcore.plugin_api.pipeline import pins_of
+from fedcore.plugin_api.registry import PluginError
+from fedcore.wire.access import AccessRequest, Grant
+from fedcore.wire.keys import SigningKey
+from fedcore.wire.orders import Order, Phase, order_id
+from fedcore.wire.requests import KEY_HEADER
+from fedcore.wire.signing import Signed
+from fedcore.wire.spec import Protocol, RunSpec
+from tests.faults.wrong_orders import Wrong
+from tests.owner.cast import PLAIN, Cast, Owner, Plan
+from tests.owner.scripted import Answer, ScriptedCoordinator
+
+AT_WORK = (Phase.CHECK, Phase.OFFER, Phase.SUMMARISE, Phase.PREPARE, Phase.TRAIN, Phase.EVALUATE)
+"""What a coordinator would try, one after the other, to get anything out of a run."""
+
+
+@dataclass(frozen=True)
+class Sent:
+    """One request of a host, as it came."""
+
+    host: str
+    method: str
+    path: str
+    body: bytes
+
+
+@dataclass
+class ListeningCoordinator(ScriptedCoordinator):
+    """Keeps everything that hosts send."""
+
+    sent: list[Sent] = field(default_factory=list)
+
+    def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Answer:
+        lower = {name.lower(): value for name, value in headers.items()}
+        self.sent.append(Sent(lower.get(KEY_HEADER.lower(), ""), method, path, body))
+        return super().answer(method, path, headers, body)
+
+
+class CountingBell(InlineBell):
+    """Has each task done at once, and counts them."""
+
+    rings = 0
+
+    def ring(self, kind: str, order_id: str, shard: int) -> None:
+        self.rings += 1
+        super().ring(kind, order_id, shard)
+
+
+@dataclass
+class Watched:
+    """What north has done since somebody began to watch."""
+
+    sent: list[Sent] = field(default_factory=list)
+    journal: list[Entry] = field(default_factory=list)
+    tasks: int = 0
+    files: set[Path] = field(default_factory=set)
+    delivered: list[Signed | bytes] = field(default_factory=list)
+
+    def bodies(self, method: str) -> list[bytes]:
+        return [one.body for one in self.sent if one.method == method]
+
+    @property
+    def reports(self) -> list[dict[str, Any]]:
+        """The reports that were posted, as the coordinator reads them."""
+        texts = [json.loads(one.body)["text"] for one in self.sent if one.path == "/api/host/reports"]
+        return [json.loads(text) for text in texts]
+
+    def journalled(self) -> list[dict[str, Any]]:
+        return [json.loads(entry.content) for entry in self.journal]
+
+
+@dataclass
+class Scene:
+    """The federation, and what the attacker does to north in it."""
+
+    cast: Cast
+    agents: list[Agent]
+    bell: CountingBell
+    shift: list[float]
+    """Seconds by which north's clock is ahead."""
+    eve: SigningKey = field(default_factory=SigningKey.generate)
+    sybil: SigningKey = field(default_factory=SigningKey.generate)
+    delivered: list[Signed | bytes] = field(default_factory=list)
+
+    @property
+    def north(self) -> Owner:
+        return self.cast.owners[0]
+
+    @property
+    def south(self) -> Owner:
+        return self.cast.owners[1]
+
+    @property
+    def referee(self) -> Owner:
+        assert self.cast.referee is not None
+        return self.cast.referee
+
+    @property
+    def agent(self) -> Agent:
+        return self.agents[0]
+
+    @property
+    def coordinator(self) -> ListeningCoordinator:
+        assert isinstance(self.cast.coordinator, ListeningCoordinator)
+        return self.cast.coordinator
+
+    def honest(self, protocol: Protocol = Protocol.POOLED, **more: Any) -> Plan:
+        """A run as it should be, with grants for it."""
+        if protocol is not Protocol.POOLED:
+            more = {"backend": PLAIN, **more}
+        return self.cast.spec(protocol, **more)
+
+    def forged(
+        self, wrong: Wrong, protocol: Protocol = Protocol.POOLED, phases: tuple[Phase, ...] = AT_WORK
+    ) -> list[Signed]:
+        """Orders of one new run, in which this is wrong and all the rest fits, signed by the coordinator's key."""
+        plan, host = self.honest(protocol), self.north.key
+        asked = plan.grants[host].request.open(AccessRequest).model_copy(update=wrong.request)
+        request = asked.signed_by(wrong.requester or self.cast.sam)
+        datasets = wrong.spec.get("datasets", plan.spec.datasets)
+        named = tuple(request.digest if dataset.host == host else "d" * 64 for dataset in datasets)
+        spec = plan.spec.model_copy(update={"grants": named, "nonce": secrets.token_hex(16), **wrong.spec})
+        signed = spec.signed_by(wrong.scientist or self.cast.sam)
+        facts = {
+            "run": signed.digest,
+            "spec": signed,
+            "grant": Grant.of(request).model_copy(update=wrong.grant),
+            "pins": self._pins(spec),
+            "audience": host,
+            **wrong.order,
+        }
+        return [self.signed({"phase": phase, **facts}) for phase in phases]
+
+    def signed(self, facts: dict[str, Any], key: SigningKey | None = None) -> Signed:
+        """An order of these facts, with the id of its work and an expiry in ten minutes where they name none."""
+        step, round = facts.get("step", 0), facts.get("round", 0)
+        due = order_id(facts["run"], facts["phase"], step, round, facts["audience"])
+        now = int(time.time())
+        times = {"issued_at": now, "expires_at": now + 600}
+        order = Order.model_construct(**{"id": due, **times, **facts})
+        return order.signed_by(key or self.coordinator.key)
+
+    def _pins(self, spec: RunSpec) -> Any:
+        try:
+            return tuple(pins_of(self.cast.registry, spec.pipeline, spec.backend, spec.model))
+        except PluginError:
+            return ()
+
+    def deliver(self, *orders: Signed | bytes) -> None:
+        """Give north these orders, one answer each, and wait until it has done with them."""
+        for order in orders:
+            self.delivered.append(order)
+            envelope = order if isinstance(order, bytes) else order.encode().encode()
+            body = b'{"cursor":1,"orders":[' + envelope + b"]}"
+            self.answer_with(body)
+            self.settle()
+
+    def answer_with(self, body: bytes) -> None:
+        """North asks for orders, and gets this."""
+        self.coordinator._orders = lambda *_: (200, {}, body)  # type: ignore[method-assign]
+        try:
+            self.agent.ask(0)
+        finally:
+            del self.coordinator._orders
+
+    def settle(self) -> None:
+        until = time.monotonic() + 60
+        while self.agent._in_hand and time.monotonic() < until:
+            time.sleep(0.002)
+        assert not self.agent._in_hand
+
+    def play(self, plan: Plan, phase: Phase, **content: Any) -> None:
+        """Both owners do a phase as they should."""
+        for agent, order in zip(self.agents, plan.orders(phase, **content), strict=False):
+            agent.handle(order)
+            report = self.coordinator.report_on(order)
+            assert report.status == "done", report
+
+    def agree(self, plan: Plan) -> None:
+        """The owners agree on the run's key."""
+        self.play(plan, Phase.CHECK)
+        self.play(plan, Phase.OFFER)
+        self.play(plan, Phase.SHARE, evidence=plan.said(Phase.OFFER))
+        self.play(plan, Phase.CONFIRM, evidence=plan.said(Phase.OFFER) + plan.said(Phase.SHARE))
+
+    @contextmanager
+    def watched(self) -> Iterator[Watched]:
+        """What north does inside the block."""
+        watched, sent, entries = Watched(), len(self.coordinator.sent), self._entries()
+        files, rings, delivered = self._files(), self.bell.rings, len(self.delivered)
+        yield watched
+        self.settle()
+        watched.sent = [one for one in self.coordinator.sent[sent:] if one.host == self.north.key]
+        watched.journal = self._entries()[len(entries) :]
+        watched.files = self._files() - files
+        watched.tasks = self.bell.rings - rings
+        watched.delivered = self.delivered[delivered:]
+
+    def _entries(self) -> list[Entry]:
+        return list(self.agent.journal.entries())
+
+    def _files(self) -> set[Path]:
+        home = self.north.home
+        return {path for folder in (home.runs, home.spool) for path in folder.rglob("*") if path.is_file()}
+
+    @contextmanager
+    def policy(self, change: Callable[[str], str]) -> Iterator[None]:
+        """North's owner.toml is edited inside the block."""
+        path = self.north.home.config_path
+        before = path.read_text()
+        after = change(before)
+        assert after != before, "the policy has no such line"
+        path.write_text(after)
+        try:
+            yield
+        finally:
+            path.write_text(before)
+
+
+@contextmanager
+def scene_in(directory: Path) -> Iterator[Scene]:
+    """A federation of two owners and a reference host, with their agents."""
+    cast = Cast(directory, coordinator=ListeningCoordinator())
+    cast.settle_in(["north", "south"], rows=200, reference=True)
+    shift = [0.0]
+    bell = CountingBell(cast.owners[0].home)
+    agents = [cast.owners[0].agent(bell, clock=lambda: time.time() + shift[0])]
+    agents += [owner.agent() for owner in cast.everyone[1:]]
+    for agent in agents:
+        agent.journal._database.execute("PRAGMA synchronous = OFF")
+        agent.store._database.execute("PRAGMA synchronous = OFF")
+    yield Scene(cast, agents, bell, shift)
+    for agent in agents:
+        agent.close()
