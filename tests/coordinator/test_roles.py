@@ -88,8 +88,8 @@ def test_the_operators_administrators_appoint_the_first_holder_of_a_role_and_no_
 
 def test_a_holder_who_is_disabled_does_not_count(cast):
     carl = Person.objects.create_user("carl", organisation=cast.olga.organisation)
-    cast.olga.is_active = False
-    rights.save(cast.olga)
+    # As if disabled by other means, which leave the role.
+    Person.objects.filter(pk=cast.olga.pk).update(is_active=False)
     rights.appoint(cast.ada, carl, OWNER)
     assert roles_of(carl) == OWNER
 
@@ -223,6 +223,17 @@ def test_a_password_is_reset_only_by_who_holds_every_role_of_the_person(cast, br
 def test_the_operators_administrators_reset_nobodys_password_who_has_roles_elsewhere(cast, browser, target):
     assert reset(browser(cast.ada), cast[target]).status_code == 403
     assert Person.objects.get(pk=cast[target].pk).has_usable_password()
+
+
+def test_the_same_role_in_another_organisation_does_not_count(cast, browser):
+    carl = Person.objects.create_user("carl", password="x", organisation=cast.olga.organisation)
+    rights.set_roles(carl, ADMINISTRATOR)
+    assert reset(browser(cast.ada), carl).status_code == 403
+
+
+def test_a_new_person_elsewhere_who_has_no_role_gets_another_link(cast, browser):
+    carl = Person.objects.create_user("carl", organisation=cast.olga.organisation)
+    assert reset(browser(cast.ada), carl).status_code == 200
 
 
 def test_nobody_resets_their_own_password_or_factor_without_knowing_it(cast, browser):
