@@ -184,8 +184,15 @@ def _endpoints(patterns: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 def _first_sentence(view: Any) -> str:
     shown = getattr(view, "view_class", None) or getattr(view, "cls", None) or view
-    text = _text(shown)
-    return _cell(text.split("\n\n")[0])
+    return _cell(_text(shown).split("\n\n")[0]) or " ".join(_sentences_of_methods(shown))
+
+
+def _sentences_of_methods(view: Any) -> Iterator[str]:
+    for method in ("get", "post"):
+        function = getattr(view, method, None)
+        if function is not None and function.__doc__:
+            first = _text(function).split("\n\n")[0]
+            yield f"`{method.upper()}`: {_cell(first)}"
 
 
 def _text(documented: Any) -> str:

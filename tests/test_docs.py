@@ -110,8 +110,10 @@ def known_options(command: typer.models.CommandInfo | object) -> set[str]:
 @pytest.mark.parametrize("line", commands("fedcore"))
 def test_a_documented_command_of_the_client_exists(line: str) -> None:
     words = shlex.split(line)[1:]
-    group = typer.main.get_command(client_app)
-    command = group.commands[words[0]]  # type: ignore[attr-defined]
+    command = typer.main.get_command(client_app)
+    assert words[0] in command.commands  # type: ignore[attr-defined]
+    for word in words:
+        command = getattr(command, "commands", {}).get(word, command)
     assert {word for word in words if word.startswith("--")} <= known_options(command)
 
 

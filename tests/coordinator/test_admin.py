@@ -257,7 +257,7 @@ def test_asked_and_granted_stand_side_by_side(cast, browser, asked):
     decisions.approve(asked, cast.olga, decisions.Limits(releases=2, epsilon_micro=500_000))
     shown = browser(cast.sam).get(page("accessrequest", asked.pk)).context["explained"].limits
     assert shown.headings == ["asked", "granted"]
-    rows = {str(row.label): (row.cells, row.changed) for row in shown.rows}
+    rows = {str(row.label): ([cell.text for cell in row.cells], row.changed) for row in shown.rows}
     assert rows["Runs"] == (["at most 5", "at most 2"], True)
     assert rows["Epsilon of all runs"] == (["none: nothing is promised", "0.5"], True)
     assert rows["Protocols"] == (["pooled", "pooled"], False)

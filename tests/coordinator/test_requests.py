@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import json
+from importlib import import_module
+from pkgutil import iter_modules
 
 import pytest
+from django.apps import apps
 
-from fedcore.coordinator.governance import decisions, renewals, submissions
+from fedcore.coordinator.governance import decisions, migrations, renewals, submissions
 from fedcore.coordinator.governance.decisions import Limits
-from fedcore.coordinator.governance.models import AccessRequest, Dataset, PersonKey
+from fedcore.coordinator.governance.models import AccessRequest, Dataset, Grant, PersonKey
 from fedcore.coordinator.governance.problems import DecisionError
 from fedcore.wire import access as wire
 from fedcore.wire.keys import SigningKey
@@ -285,3 +288,16 @@ def test_a_list_of_requests_costs_few_queries(cast, api, message, asked, django_
     client = api(cast.olga)
     with django_assert_max_num_queries(8):
         assert len(client.get("/api/requests").json()) == 5
+
+
+def test_what_was_granted_before_grants_had_every_limit_was_all_that_was_asked(cast, asked):
+    [name] = [
+        name for _, name, _ in iter_modules(migrations.__path__) if name.endswith("_requests_and_notices")
+    ]
+    decisions.approve(asked, cast.olga, Limits(releases=2))
+    Grant.objects.update(protocols=[], backends=[], model_types=[], minimum_owners=64)
+    AccessRequest.objects.update(epsilon_micro=5)
+    import_module(f"{migrations.__name__}.{name}").copy_limits(apps, None)
+    grant = Grant.objects.get()
+    assert (grant.protocols, grant.backends, grant.model_types) == (["pooled"], ["keyed_tokens"], ["linear"])
+    assert (grant.minimum_owners, grant.epsilon_micro, grant.releases) == (1, "none", 2)

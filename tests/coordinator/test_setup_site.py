@@ -70,6 +70,15 @@ def test_a_second_time_changes_nothing(site):
     assert set_up(site) == "Nothing to do: everything is as the file says.\n"
 
 
+def test_two_approvers_are_asked_for_in_the_file_and_left_alone_where_it_says_nothing(site):
+    text = site.read_text()
+    title = 'title = "North Hospital"'
+    for said, two in (("two_approvers = true", True), ("", True), ("two_approvers = false", False)):
+        site.write_text(text.replace(title, f"{title}\n{said}"))
+        set_up(site)
+        assert Organisation.objects.get(name="north-hospital").two_approvers is two
+
+
 def test_what_differs_is_corrected(site):
     set_up(site)
     site.write_text(

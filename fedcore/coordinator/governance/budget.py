@@ -9,18 +9,22 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from fedcore.coordinator.governance.limits import MICRO, shown_epsilon
+from django.utils.translation import gettext as _
+
+from fedcore.coordinator.governance.limits import shown_epsilon
 from fedcore.coordinator.governance.models import Dataset, Grant, Release
 
 
 @dataclass
 class Budget:
-    """Sums over the grants of one dataset. `open_releases` and `open_micro` are what grants in force still allow."""
+    """Sums over the grants of one dataset. What is open is what grants in force still allow; `open_unbounded` of them
+    have no privacy limit."""
 
     dataset: Dataset
     grants: int = 0
     open_releases: int = 0
     open_micro: int = 0
+    open_unbounded: int = 0
     bounded: int = 0
     unbounded: int = 0
     spent_micro: int = 0
@@ -32,12 +36,8 @@ class Budget:
 
     @property
     def open_epsilon(self) -> str:
-        """The epsilon that grants in force with a limit still allow."""
-        return shown_epsilon(max(0, self.open_micro))
-
-    @property
-    def spent_number(self) -> float:
-        return self.spent_micro / MICRO
+        """The epsilon that grants in force still allow."""
+        return _("unbounded") if self.open_unbounded else shown_epsilon(self.open_micro)
 
     @property
     def is_used(self) -> bool:
@@ -76,3 +76,5 @@ def _allow(budget: Budget, grant: Grant, used: Mapping[str, list[object]]) -> No
     if isinstance(grant.epsilon_micro, int):
         spent = sum(epsilon for epsilon in booked if isinstance(epsilon, int))
         budget.open_micro += max(0, grant.epsilon_micro - spent)
+    else:
+        budget.open_unbounded += 1

@@ -14,11 +14,19 @@ from fedcore.coordinator.governance.models import AccessRequest
 
 
 @dataclass(frozen=True)
+class Cell:
+    """A limit in words, and whose it is."""
+
+    heading: str
+    text: str
+
+
+@dataclass(frozen=True)
 class LimitRow:
     """One limit. `changed`: the last column is tighter than what was asked."""
 
     label: Any
-    cells: list[str]
+    cells: list[Cell]
     changed: bool
 
 
@@ -63,8 +71,8 @@ def limits_table(asked: AccessRequest) -> LimitTable:
         columns.append((_("granted"), asked.grant))
     rows = []
     for name, label, text in _ROWS:
-        values = [getattr(row, name) for _heading, row in columns]
-        rows.append(LimitRow(label, [text(value) for value in values], values[-1] != values[0]))
+        cells = [Cell(heading, text(getattr(row, name))) for heading, row in columns]
+        rows.append(LimitRow(label, cells, cells[-1].text != cells[0].text))
     return LimitTable([heading for heading, _row in columns], rows)
 
 

@@ -10,11 +10,13 @@ import pytest
 from django.utils import timezone
 
 from fedcore.coordinator.governance import booking, decisions
+from fedcore.coordinator.governance.decisions import Limits
 from fedcore.coordinator.governance.models import Dataset, Grant, OwnerHost, PersonKey
+from fedcore.coordinator.runs.advance import advance
 from fedcore.coordinator.runs.models import Run
 from fedcore.coordinator.runs.problems import Refused
 from fedcore.coordinator.runs.validation import submit
-from fedcore.wire.codes import RefusalCode
+from fedcore.wire.codes import EXPLANATIONS, RefusalCode
 from fedcore.wire.keys import SigningKey
 from fedcore.wire.spec import EarlyStopping, Pipeline, PluginChoice, Privacy, Protocol, Training
 
@@ -127,6 +129,57 @@ def test_a_grant_covers_its_pipelines_protocols_backends_and_models_only(world: 
     assert set(found) == {
         *("pipeline_not_granted", "protocol_not_allowed", "backend_not_allowed", "model_not_allowed")
     }
+
+
+@pytest.mark.parametrize(
+    ("limits", "code", "said"),
+    [
+        (
+            Limits(protocols=("local",)),
+            "protocol_not_allowed",
+            "The grant covers the protocols local; the run uses pooled.",
+        ),
+        (Limits(backends=("plaintext",)), "backend_not_allowed", "the run uses keyed_tokens."),
+        (Limits(model_types=("mlp",)), "model_not_allowed", "the run uses linear."),
+        (
+            Limits(epsilon_micro=500_000),
+            "epsilon_not_allowed",
+            "covers an epsilon of 0.5; the run asks none.",
+        ),
+        (Limits(minimum_owners=3), "too_few_owners", "The grant says at least 3 owners, not 2."),
+    ],
+)
+def test_what_an_owner_granted_less_than_was_asked_is_refused_with_rule_subject_and_fix(
+    world: Any, limits: Limits, code: str, said: str
+) -> None:
+    world.requests["north"] = world.grant(world.north, limits)
+    found = problems(world)
+    assert set(found) == {code}
+    assert found[code].startswith(f"north/access-north: {EXPLANATIONS[RefusalCode(code)]}")
+    assert found[code].endswith(said)
+
+
+def test_a_grant_with_a_limit_that_nobody_knows_takes_no_run(world: Any) -> None:
+    world.requests["north"] = world.grant(world.north)
+    Grant.objects.filter(request=world.requests["north"]).update(protocols=["pooled", "telepathy"])
+    assert "a limit that is not known here" in problems(world)["not_granted"]
+
+
+def test_a_request_that_was_withdrawn_takes_no_run(world: Any) -> None:
+    world.requests["north"] = world.grant(world.north)
+    decisions.withdraw(world.requests["north"], world.sam)
+    assert "The request is withdrawn." in problems(world)["not_granted"]
+
+
+def test_a_request_that_waits_for_an_answer_or_a_second_approval_takes_a_run_that_waits(world: Any) -> None:
+    world.requests["north"] = world.ask(world.north)
+    decisions.ask(world.requests["north"], world.owners["north"], "Why?")
+    run = world.submit()
+    advance(run.pk)
+    run.refresh_from_db()
+    assert (run.state, run.message) == (
+        *("awaiting_grants", "Waiting for the approval of north (access-north)."),
+    )
 
 
 def test_a_revoked_expired_or_spent_grant_is_refused(world: Any) -> None:
