@@ -6,15 +6,17 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from datetime import timedelta
 
 import pytest
 from django.utils import timezone
 
-from fedcore.coordinator.governance import dry_run_process, tasks, trying
+from fedcore.coordinator.governance import aside, dry_run_process, tasks, trying
 from fedcore.coordinator.governance.models import DatasetVersion, DryRun, MockSample
 from fedcore.owner import mocks
+from fedcore.wire.catalogue import MockSample as Sample
 from fedcore.wire.dry_runs import DryRunPlan, Trial
 from fedcore.wire.spec import DatasetVersion as Wanted
 from fedcore.wire.spec import PluginChoice, Training
@@ -100,7 +102,7 @@ def test_the_web_process_computes_nothing_when_a_request_is_handed_in(cast, api,
 
 @pytest.mark.slow
 def test_a_request_that_fits_passes_in_a_real_process_and_both_sides_see_it(cast, api, asked, mock):
-    tasks.dry_run(dry_run_id=asked.dry_run.pk)
+    trying.perform(asked.dry_run.pk)
     asked.dry_run.refresh_from_db()
     assert asked.dry_run.remark == ""
     for person in (cast.sam, cast.olga, cast.anna):
@@ -148,17 +150,18 @@ def test_the_process_gets_no_secret_of_the_coordinator(monkeypatch):
     assert environment["CUDA_VISIBLE_DEVICES"] == ""
 
 
-def test_the_process_ends_by_itself_when_its_worker_is_gone(plan):
-    job = dry_run_process.DryRunJob(
-        plan=plan(),
-        samples=(mock_of(),),
-        distributions=("fedcore",),
-        seconds=1,
-        memory_mb=1024,
-    )
+def test_the_process_ends_by_itself_when_its_time_is_over(plan):
+    job = job_of(plan(), seconds=1)
     command = [sys.executable, "-c", SLOW]
     done = subprocess.run(command, input=job.encode().encode(), capture_output=True, timeout=60, check=False)
     assert done.returncode == -signal.SIGALRM
+
+
+def test_the_process_does_not_outlive_its_worker(plan):
+    job = job_of(plan(), parent=os.getpid() + 1)
+    command = [sys.executable, "-c", SLOW]
+    done = subprocess.run(command, input=job.encode().encode(), capture_output=True, timeout=60, check=False)
+    assert done.returncode == -signal.SIGKILL
 
 
 SLOW = """
@@ -169,21 +172,15 @@ dry_run_process.main()
 """
 
 
-def mock_of():
-    from fedcore.wire.catalogue import MockSample as Sample
-
-    return Sample.parse(mocks.generated(LabelledLines()))
+def job_of(plan, **changes):
+    sample = Sample.parse(mocks.generated(LabelledLines()))
+    facts = {"parent": os.getpid(), "seconds": 60, "memory_mb": 2048, **changes}
+    return dry_run_process.DryRunJob(plan=plan, samples=(sample,), distributions=("fedcore",), **facts)
 
 
 @pytest.mark.slow
 def test_what_plugins_print_is_no_answer(plan):
-    job = dry_run_process.DryRunJob(
-        plan=plan(),
-        samples=(mock_of(),),
-        distributions=("fedcore",),
-        seconds=60,
-        memory_mb=2048,
-    )
+    job = job_of(plan())
     done = subprocess.run(
         [sys.executable, "-c", NOISY],
         input=job.encode().encode(),
@@ -247,6 +244,49 @@ def test_combinations_beyond_the_limit_are_counted(cast, plan, mock, monkeypatch
     assert len(dry_run.trials) == 16
 
 
+@pytest.mark.django_db(transaction=True)
+def test_a_worker_goes_on_with_other_work_while_a_dry_run_waits_for_its_process(cast, plan, monkeypatch):
+    going_on, performed = threading.Event(), []
+
+    def perform(dry_run_id):
+        performed.append(dry_run_id)
+        assert going_on.wait(30)
+        DryRun.objects.filter(pk=dry_run_id).update(state="done")
+
+    monkeypatch.setattr(trying, "perform", perform)
+    first, second = trying.ask(cast.sam, plan()), trying.ask(cast.sam, plan())
+    thread = aside.perform_aside(first.pk)
+    tasks.dry_run(dry_run_id=second.pk)
+    assert aside.perform_aside(second.pk) is None
+    going_on.set()
+    thread.join(30)
+    assert performed == [first.pk, second.pk]
+    assert aside._BUSY.acquire(blocking=False)
+    aside._BUSY.release()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_dry_run_that_fails_keeps_no_other_from_being_performed(cast, plan, monkeypatch, caplog):
+    monkeypatch.setattr(trying, "perform", lambda dry_run_id: 1 / 0)
+    dry_run = trying.ask(cast.sam, plan())
+    for _ in range(2):
+        thread = aside.perform_aside(dry_run.pk)
+        assert thread is not None
+        thread.join(30)
+    assert "could not be performed" in caplog.text
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_the_sweep_finds_is_performed_aside(cast, plan, monkeypatch):
+    found = []
+    monkeypatch.setattr(aside, "perform_aside", found.append)
+    dry_run = trying.ask(cast.sam, plan())
+    tasks.sweep_dry_runs()
+    DryRun.objects.update(asked_at=timezone.now() - timedelta(minutes=1))
+    tasks.sweep_dry_runs()
+    assert found == [dry_run.pk]
+
+
 def test_a_dry_run_is_performed_once_however_often_its_message_comes(cast, plan, mock, monkeypatch):
     performed = []
     monkeypatch.setattr(trying, "_run_process", lambda *given: performed.append(given) or ([PASSED], ""))
@@ -276,7 +316,8 @@ def test_the_sweep_finds_what_was_not_said_and_what_was_lost(cast, plan, mock, m
     DryRun.objects.update(asked_at=long_ago)
     DryRun.objects.filter(pk=running.pk).update(state="running", started_at=long_ago, attempts=1)
     for _ in range(2):
-        tasks.sweep_dry_runs()
+        trying.perform(trying.sweep())
+    assert trying.sweep() is None
     assert set(DryRun.objects.values_list("pk", "state")) == {(waiting.pk, "done"), (running.pk, "done")}
 
 

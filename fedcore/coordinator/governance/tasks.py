@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from fedcore.coordinator.governance import trying
+from fedcore.coordinator.governance import aside, trying
 
 
 @shared_task(name=trying.TASK)
 def dry_run(*, dry_run_id: str) -> None:
-    trying.perform(dry_run_id)
+    aside.perform_aside(dry_run_id)
 
 
 @shared_task(name=trying.SWEEP)
 def sweep_dry_runs() -> None:
-    trying.sweep()
+    left = trying.sweep()
+    if left is not None:
+        aside.perform_aside(left)
 
 
 @shared_task(name="fedcore.governance.remind")

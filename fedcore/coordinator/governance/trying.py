@@ -140,8 +140,8 @@ def perform(dry_run_id: str) -> None:
     _finish(dry_run_id, started, trials, remark)
 
 
-def sweep() -> None:
-    """Perform the oldest dry run whose message was lost or whose worker was killed; delete those that are old."""
+def sweep() -> str | None:
+    """The oldest dry run whose message was lost or whose worker was killed, if any; those that are old are deleted."""
     now = timezone.now()
     DryRun.objects.filter(request=None, asked_at__lt=now - KEPT).delete()
     given_up = DryRun.objects.filter(_free(now), attempts__gte=MAXIMUM_ATTEMPTS)
@@ -150,9 +150,10 @@ def sweep() -> None:
         finished_at=now,
         remark=_("It could not be performed: its process was lost each time."),
     )
-    left = DryRun.objects.filter(_free(now), asked_at__lt=now - _FRESH).order_by("asked_at").first()
-    if left is not None:
-        perform(left.pk)
+    left: DryRun | None = (
+        DryRun.objects.filter(_free(now), asked_at__lt=now - _FRESH).order_by("asked_at").first()
+    )
+    return left.pk if left else None
 
 
 def _tried(plan: DryRunPlan) -> tuple[list[Trial], str]:
@@ -183,6 +184,7 @@ def _run_process(plan: DryRunPlan, samples: list[MockSample]) -> tuple[list[Tria
         plan=plan,
         samples=tuple(samples),
         distributions=tuple(settings.FEDCORE_PLUGIN_DISTRIBUTIONS),
+        parent=os.getpid(),
         seconds=seconds,
         memory_mb=settings.FEDCORE_DRY_RUN_MEMORY_MB,
     )
