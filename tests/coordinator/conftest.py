@@ -48,7 +48,8 @@ def _audit_is_emptied(request: pytest.FixtureRequest) -> Iterator[None]:
     """The database refuses to empty the audit, also for the next test: its triggers go, and migrations' end puts
     them back."""
     marker = request.node.get_closest_marker("django_db")
-    if marker is None or not marker.kwargs.get("transaction"):
+    is_marked = marker is not None and marker.kwargs.get("transaction")
+    if not is_marked and "transactional_db" not in request.fixturenames:
         yield
         return
     request.getfixturevalue("transactional_db")

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import sqlite3
+import subprocess
+import sys
 from pathlib import Path
+from typing import Final
 
 import pytest
+from celery.signals import worker_init
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection, models, transaction
 
@@ -14,6 +20,7 @@ from fedcore.coordinator.governance.audit.entries import AppendOnly
 from fedcore.coordinator.governance.models import AuditEntry
 from tests.coordinator.conftest import drop_triggers
 
+ROOT: Final = Path(__file__).resolve().parents[3]
 DESTRUCTIVE = [
     "UPDATE TABLE SET action = 'log_out'",
     "UPDATE TABLE SET detail = '{}' WHERE serial = 1",
@@ -108,13 +115,13 @@ def test_a_migration_that_rewrites_the_table_leaves_the_triggers_there():
 
 
 @pytest.mark.django_db(transaction=True)
-def test_triggers_that_are_missing_are_an_error_with_a_hint_and_stop_all_recording(cast, monkeypatch, caplog):
+def test_triggers_that_are_missing_are_told_with_a_hint_and_stop_all_recording(cast, monkeypatch, caplog):
     assert checks.check_triggers(databases=["default"]) == []
     drop_triggers()
     monkeypatch.setattr(recording, "_protected", set())
-    [error] = checks.check_triggers(databases=["default"])
-    assert error.id == "governance.E001"
-    assert "manage.py migrate" in error.hint
+    [warning] = checks.check_triggers(databases=["default"])
+    assert warning.id == "governance.W001"
+    assert "manage.py migrate" in warning.hint
     with pytest.raises(triggers.TriggersMissing, match="audit verify"):
         audit.record(Action.LOG_IN, cast.sam, by=cast.sam)
     with pytest.raises(triggers.TriggersMissing):
@@ -138,9 +145,31 @@ def test_a_database_that_does_not_answer_is_no_reason_not_to_start(db, monkeypat
     assert "could not be looked for: no connection" in caplog.text
 
 
-def test_every_web_process_and_every_worker_looks_for_the_triggers():
-    from celery.signals import worker_init
-
-    root = Path(__file__).resolve().parents[3] / "project"
-    assert all("check_database" in (root / f"{name}.py").read_text() for name in ("asgi", "wsgi"))
+def test_a_celery_worker_looks_for_the_triggers():
     assert checks.end_worker_without_triggers in worker_init._live_receivers(None)
+
+
+@pytest.mark.slow
+def test_no_web_process_starts_without_the_triggers_and_migrating_puts_them_back(tmp_path):
+    left_out = ("DATABASE_URL", "BROKER_URL")
+    environment = {name: value for name, value in os.environ.items() if name not in left_out}
+    environment |= {"FEDCORE_DATA_DIR": str(tmp_path), "DJANGO_SETTINGS_MODULE": "project.settings"}
+
+    def run(*command):
+        done = subprocess.run(
+            [sys.executable, *command], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    assert run("manage.py", "migrate", "--verbosity", "0") == (0, "")
+    with sqlite3.connect(tmp_path / "coordinator.sqlite3") as database:
+        database.execute("DROP TRIGGER audit_no_update")
+    for server in ("asgi", "wsgi"):
+        status, said = run("-c", f"import project.{server}")
+        assert status == 1
+        assert "lacks the triggers audit_no_update" in said
+    assert "governance.W001" in run("manage.py", "check", "--database", "default")[1]
+    assert run("manage.py", "audit", "verify")[0] == 1
+    assert run("manage.py", "migrate", "--verbosity", "0")[0] == 0
+    assert run("-c", "import project.wsgi")[0] == 0
+    assert run("manage.py", "audit", "verify") == (0, f"0 entries are whole. The last is 0, {'0' * 64}.\n")

@@ -73,10 +73,11 @@ def _claimed(username: Any) -> Subject:
 
 def _note_changes(sender: type[Model], instance: Any, raw: bool = False, **context: Any) -> None:
     """Remember on the row what is about to change, and the organisation that it leaves."""
-    known: Any = (
-        None if raw or instance._state.adding else sender._default_manager.filter(pk=instance.pk).first()
-    )
     only = context.get("update_fields")
+    is_remarkable = only is None or not UNREMARKABLE.issuperset(only)
+    known: Any = None
+    if is_remarkable and not raw and not instance._state.adding:
+        known = sender._default_manager.filter(pk=instance.pk).first()
     instance._audit_changes = [] if known is None else [
         field.name
         for field in sender._meta.concrete_fields
