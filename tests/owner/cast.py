@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+import re
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -74,6 +76,15 @@ minimum_owners = 1
 download = true
 """
 """Whatever the dataset's own settings allow takes effect at once."""
+
+
+def ceilings_like(settings: Mapping[str, str]) -> str:
+    """The ceilings that allow at once whatever these settings of the dataset allow."""
+    text = CEILINGS
+    for name in ("backends", "models"):
+        if name in settings:
+            text = re.sub(rf"^{name} = .*$", f"{name} = {settings[name]}", text, flags=re.MULTILINE)
+    return text
 
 
 def benign_lines(rows: int, seed: int) -> str:
@@ -191,7 +202,7 @@ releases = 5
 download = true
 retention = 2099-12-31
 {settings.get("dataset", "")}
-{settings.get("ceilings", CEILINGS)}
+{settings.get("ceilings", ceilings_like(settings))}
 """
             if owner is not self.referee
             else "\n[reference]\nserves = true\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fedcore.owner.facts import Ruling
+from fedcore.owner.facts import LedgerFacts, Ruling
 from fedcore.wire.codes import RefusalCode
 from fedcore.wire.spec import Privacy, Protocol
 
@@ -148,13 +148,6 @@ ON_GRANTS = [
         "3 organisations",
         POOLED.but(grant={"minimum_owners": 3}),
     ),
-    Attack(
-        "a run without epsilon uses a grant that was given with one",
-        "privacy_limit_is_kept",
-        RefusalCode.EPSILON_NOT_ALLOWED,
-        "promises none",
-        POOLED.but(grant={"epsilon_micro": 1_000_000}),
-    ),
     widened(
         "the protocols",
         "protocol_is_allowed",
@@ -188,6 +181,7 @@ ON_GRANTS = [
         "privacy_limit_is_kept",
         RefusalCode.EPSILON_NOT_ALLOWED,
         "promises none",
+        POOLED.but(ledger=LedgerFacts(grant_micro=0)),
         epsilon_micro=1,
     ),
     widened("the period", "grant_has_not_expired", RefusalCode.GRANT_EXPIRED, "expired at", expires_at=NOW),

@@ -14,12 +14,11 @@ from fedcore.owner.checkup import check_host
 from fedcore.owner.config import Config, parse_config
 from fedcore.owner.coordinator_api import CoordinatorApi, CoordinatorRefused
 from fedcore.owner.datasets import Datasets
-from fedcore.owner.deciding import Deciding
+from fedcore.owner.deciding import Governing
 from fedcore.owner.home import Home
 from fedcore.owner.installed import allowed_registry
 from fedcore.owner.journal import EntryKind, Journal
 from fedcore.owner.mocks import MockProblem
-from fedcore.owner.orders import OrderStore
 from fedcore.wire.catalogue import ColumnKind, MockSample, Sensitivity
 from fedcore.wire.reports import Announcement, DatasetOffer
 from tests.owner.scripted import ScriptedCoordinator
@@ -221,8 +220,7 @@ class Telling:
         )
         self.journal = Journal(home.journal_path)
         self.now = 1_790_000_000.0
-        deciding = Deciding(home, OrderStore(home.state_path))
-        self.announcing = Announcing(home, self.api, deciding, self.journal, lambda: self.now)
+        self.announcing = Announcing(home, self.api, Governing(home), self.journal, lambda: self.now)
 
     def puts(self) -> list[str]:
         return [path for method, path in self.coordinator.requests if method == "PUT"]

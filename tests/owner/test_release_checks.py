@@ -24,6 +24,7 @@ from fedcore.wire.reports import (
     Prepared,
     Settled,
     Shared,
+    Spent,
     Summarised,
     Trained,
     TrainingCurve,
@@ -320,8 +321,19 @@ def test_a_check_that_fails_or_gives_no_answer_refuses() -> None:
 
 def test_a_class_that_does_not_occur_says_nothing_and_an_epsilon_bounds_what_counts_say() -> None:
     assert passes(leaving(Phase.EVALUATE, result=counted(200, 0), rows=200)) == Allowed()
-    noisy = leaving(Phase.EVALUATE, result=counted(198, 3), rows=204, private=True)
-    assert passes(noisy) == Allowed()
+    spent = Spent(epsilon_micro=1_000_000, delta=1e-6, mechanisms=("noise",))
+    noisy = counted(198, 3).model_copy(update={"spent": spent})
+    assert passes(leaving(Phase.EVALUATE, result=noisy, rows=204, private=True)) == Allowed()
+
+
+def test_exact_counts_and_curves_do_not_leave_a_run_with_an_epsilon() -> None:
+    exact = leaving(Phase.EVALUATE, result=counted(200, 50), rows=250, private=True)
+    curve = TrainingCurve(every=4, loss=(0.5,), accuracy=(0.9,), epochs=1, steps=4)
+    trained = leaving(Phase.TRAIN, Protocol.LOCAL, result=Trained(rows=0, curve=curve), private=True)
+    for case in (exact, trained):
+        refused = passes(case)
+        assert isinstance(refused, Refused)
+        assert (refused.code, "epsilon" in refused.why) == (RefusalCode.RELEASE_REFUSED, True)
 
 
 def test_sizes_keep_two_digits() -> None:

@@ -11,7 +11,9 @@ from typing import Final
 
 import pytest
 
-from fedcore.owner.orders import Counting, OrderStore
+from fedcore.owner.budgets import Limits
+from fedcore.owner.facts import Refused
+from fedcore.owner.ledger import Ledger, Reservation
 from fedcore.wire.codes import RefusalCode
 from fedcore.wire.orders import Phase
 from fedcore.wire.signing import Signed
@@ -29,12 +31,12 @@ MLP: Final = PluginChoice(name="mlp")
 
 
 def without_counting_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    reserve = OrderStore.reserve
+    reserve = Ledger.reserve
 
-    def unlimited(store: OrderStore, order: str, counting: Counting | None, now: int) -> bool:
-        return reserve(store, order, counting and replace(counting, limit=10**6), now)
+    def unlimited(ledger: Ledger, wanted: Reservation, limits: Limits) -> Refused | None:
+        return reserve(ledger, wanted, replace(limits, runs=10**6))
 
-    monkeypatch.setattr(OrderStore, "reserve", unlimited)
+    monkeypatch.setattr(Ledger, "reserve", unlimited)
 
 
 # -- on the grant

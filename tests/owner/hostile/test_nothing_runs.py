@@ -19,6 +19,7 @@ import pytest
 from fedcore.owner import answering
 from fedcore.owner.facts import Allowed
 from fedcore.owner.journal import Journal, JournalError
+from fedcore.owner.ledger import Ledger, LedgerError
 from fedcore.owner.orders import OrderStore
 from fedcore.owner.policy import RULES, decide
 from fedcore.plugin_api.hookspecs import Release, Verdict, hookimpl
@@ -234,7 +235,7 @@ def with_check(scene: Scene, monkeypatch: pytest.MonkeyPatch, check: Check) -> N
     """The check is installed beside the plugins that north has."""
     registry = scene.cast.registry
     registry._pluggy.register(check)
-    monkeypatch.setattr("fedcore.owner.deciding.allowed_registry", lambda policy: registry)
+    monkeypatch.setattr("fedcore.owner.deciding.allowed_registry", lambda *_: registry)
     monkeypatch.setattr(scene.agent._answering._deciding, "_governed", None)
 
 
@@ -246,6 +247,10 @@ def no_room(*_: Any) -> Any:
     raise sqlite3.OperationalError("database or disk is full")
 
 
+def no_ledger(*_: Any) -> Any:
+    raise LedgerError("the disk is full")
+
+
 @pytest.mark.parametrize(
     ("owner", "name", "failure"),
     [
@@ -253,7 +258,8 @@ def no_room(*_: Any) -> Any:
         (OrderStore, "reserve", no_room),
         (OrderStore, "store", no_room),
         (OrderStore, "done", no_room),
-        (OrderStore, "releases_spent", no_room),
+        (Ledger, "balance", no_ledger),
+        (Ledger, "reserve", no_ledger),
     ],
     ids=lambda value: getattr(value, "__name__", value),
 )
