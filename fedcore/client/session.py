@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import base64
 import getpass
-import hashlib
 import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import httpx
 
+from fedcore.client.asking import access_request, distinct_by
 from fedcore.client.catalogue import Dataset as Dataset
 from fedcore.client.catalogue import Mock, Version, fetch_mock
 from fedcore.client.errors import CodeNeeded, NotLoggedIn, Refused, RunFailed
@@ -24,7 +24,6 @@ from fedcore.client.transport import Transport
 from fedcore.wire.access import AccessRequest
 from fedcore.wire.dry_runs import DryRunPlan
 from fedcore.wire.keys import HostCard, SigningKey, write_secret
-from fedcore.wire.spec import Privacy
 
 HOME_VARIABLE: Final = "FEDCORE_CLIENT_HOME"
 KEY_PROOF: Final = b"fedcore/key/v1\0"
@@ -165,9 +164,9 @@ class Session:
         """
         plan = DryRunPlan(
             datasets=tuple(dataset.reference for dataset in datasets),
-            pipelines=_distinct_by(plans, lambda plan: plan.pipeline),
-            backends=_distinct_by(plans, lambda plan: plan.backend),
-            models=_distinct_by(plans, lambda plan: plan.model),
+            pipelines=distinct_by(plans, lambda plan: plan.pipeline),
+            backends=distinct_by(plans, lambda plan: plan.backend),
+            models=distinct_by(plans, lambda plan: plan.model),
             training=plans[0].training,
         )
         asked = self._http.post_text("/api/dry-runs", plan.encode())
@@ -349,65 +348,6 @@ class Session:
         temporary = self.home / f"session.json.{new_nonce()}"
         write_secret(temporary, json.dumps(content).encode())
         temporary.rename(self.home / "session.json")
-
-
-def access_request(
-    dataset: Dataset,
-    plans: Sequence[RunPlan],
-    organisation: str,
-    *,
-    purpose: str,
-    reason: str = "",
-    releases: int | None = None,
-    days: int = 30,
-    minimum_owners: int = 1,
-    download: bool = False,
-    privacy: Privacy | None = None,
-    replaces: str | None = None,
-) -> AccessRequest:
-    """The request that covers these plans on one dataset: the union of what they need, and no more."""
-    now = int(time.time())
-    pipelines = {plan.pipeline.digest: plan.pipeline for plan in plans}
-    return AccessRequest(
-        dataset=dataset.reference,
-        purpose=purpose,
-        reason=reason,
-        organisation=organisation,
-        pipelines=tuple(pipelines.values()),
-        protocols=_distinct(plan.protocol for plan in plans),
-        backends=_distinct(plan.backend.name for plan in plans),
-        models=_distinct(plan.model.name for plan in plans),
-        privacy=privacy or _cost_of(plans),
-        releases=releases or len(plans),
-        minimum_owners=minimum_owners,
-        download=download,
-        expires_at=now + days * 24 * 3600,
-        replaces=replaces,
-        nonce=new_nonce(),
-    )
-
-
-def _cost_of(plans: Sequence[RunPlan]) -> Privacy:
-    """The sum of the plans' epsilons; none where one of them promises none."""
-    costs = [plan.privacy.epsilon_micro for plan in plans]
-    known = [cost for cost in costs if cost != "none"]
-    if len(known) < len(costs):
-        return Privacy()
-    return Privacy(epsilon_micro=sum(known), delta=max(plan.privacy.delta for plan in plans))
-
-
-def digest_of(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _distinct_by(plans: Iterable[RunPlan], part: Callable[[RunPlan], Any]) -> tuple[Any, ...]:
-    return tuple({part(plan).model_dump_json(): part(plan) for plan in plans}.values())
-
-
-def _distinct(values: Iterable[Any]) -> tuple[Any, ...]:
-    return tuple(dict.fromkeys(values))
 
 
 def _read_json(path: Path) -> Mapping[str, Any]:

@@ -5,15 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fedcore.client import RunPlan
-from fedcore.client.session import Dataset, access_request
+from fedcore.client.asking import access_request
+from fedcore.client.catalogue import Dataset
 from fedcore.wire.spec import Privacy, Protocol, Training
 
-DATASET = Dataset(
-    *("A" * 43, "north", "north-house", "logs", "a" * 64, "Logs", "", "labelled_lines"),
-    columns=("request",),
-    classes=("benign", "attack"),
-    rows=1000,
-)
+from .conftest import dataset
+
+DATASET = Dataset.of(dataset("north", "A" * 43))
 
 
 def asked(*plans: RunPlan, **terms: object) -> Privacy:
