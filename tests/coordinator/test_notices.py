@@ -224,13 +224,6 @@ def test_a_host_that_never_came_is_not_said_to_be_away(cast):
     assert Notice.objects.count() == 0
 
 
-def test_a_grant_that_waits_at_the_host_is_told_to_the_owners(cast, asked):
-    Notice.objects.all().delete()
-    reminders.tell_waiting_at_host(asked)
-    expected = "The grant of sam for north/access-2026 waits for a person at the host north."
-    assert told(cast.olga) == [("waits", expected)]
-
-
 @pytest.fixture
 def post(settings, cast):
     """E-mail is on, and kept in memory."""

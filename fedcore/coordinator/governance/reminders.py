@@ -1,4 +1,5 @@
-"""What people are told without anybody doing something: times that run out, and hosts that stay away. Each once."""
+"""What people are told without anybody doing something at the coordinator: times that run out, hosts that stay away,
+and what hosts say of grants. Each once."""
 
 from __future__ import annotations
 
@@ -10,7 +11,13 @@ from django.db.models import Q
 from django.utils.translation import gettext as _
 
 from fedcore.coordinator.governance import notices
-from fedcore.coordinator.governance.models import UNDECIDED, AccessRequest, OwnerHost, RequestState
+from fedcore.coordinator.governance.models import (
+    UNDECIDED,
+    AccessRequest,
+    HostStanding,
+    OwnerHost,
+    RequestState,
+)
 from fedcore.coordinator.governance.notices import About
 
 ENDING_SOON: Final = timedelta(days=14)
@@ -87,9 +94,20 @@ def _tell_away(host: OwnerHost, now: datetime) -> None:
     notices.tell(owners, About.HOST_AWAY, host.pk, text % {"host": host.name, "when": since})
 
 
-def tell_waiting_at_host(request: AccessRequest) -> None:
-    """Tell the owners that a grant goes beyond their host's ceilings, so that a person must confirm it there."""
+def tell_standing(request: AccessRequest, standing: HostStanding) -> None:
+    """Tell what a host has said of a grant, where somebody has to know: call it in the transaction that keeps it.
+
+    The owners hear of a grant that goes beyond their host's ceilings, so that a person must confirm it there; the
+    scientist of one that the host refuses or has revoked.
+    """
     told = {"dataset": request.dataset, "person": request.requested_by, "host": request.dataset.host.name}
-    text = _("The grant of %(person)s for %(dataset)s waits for a person at the host %(host)s.") % told
-    owners = notices.data_owners_of(request.dataset.organisation)
-    notices.tell(owners, About.WAITS_AT_HOST, request.pk, text)
+    if standing == HostStanding.WAITING:
+        text = _("The grant of %(person)s for %(dataset)s waits for a person at the host %(host)s.") % told
+        owners = notices.data_owners_of(request.dataset.organisation)
+        notices.tell(owners, About.WAITS_AT_HOST, request.pk, text)
+    if standing == HostStanding.REFUSED:
+        text = _("The host %(host)s refuses your grant for %(dataset)s. Ask its owner why.") % told
+        notices.tell([request.requested_by], About.DECISION, request.pk, text)
+    if standing == HostStanding.REVOKED and request.state == RequestState.APPROVED:
+        text = _("Your grant for %(dataset)s was revoked at the host %(host)s.") % told
+        notices.tell([request.requested_by], About.REVOKED, request.pk, text)

@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from fedcore.coordinator.governance import audit
 from fedcore.coordinator.governance.audit import Action
 from fedcore.coordinator.governance.models import AccessRequest, Grant, HostStanding, OwnerHost
+from fedcore.coordinator.governance.reminders import tell_standing
 from fedcore.coordinator.identity import coordinator_key
 from fedcore.wire.access import GrantNotice, GrantStanding
 from fedcore.wire.codes import RefusalCode
@@ -107,6 +108,8 @@ def receive(host: OwnerHost, signed: Signed) -> None:
         Grant.objects.filter(pk=grant.pk).update(
             standing=said.standing.value, standing_at=decided_at, standing_signed=signed.encode()
         )
+        if said.standing.value != grant.standing:
+            tell_standing(grant.request, HostStanding(said.standing.value))
         audit.record(Action.STAND_GRANT, grant, by=host, standing=said.standing.value)
         transaction.on_commit(partial(stood.send, sender=AccessRequest, request=grant.request), robust=True)
 

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from fedcore.coordinator.api import waiting
 from fedcore.coordinator.governance import decisions, standings
-from fedcore.coordinator.governance.models import Grant, OwnerHost
+from fedcore.coordinator.governance.models import Grant, Notice, OwnerHost
 from fedcore.coordinator.runs.advance import advance
 from fedcore.coordinator.runs.models import Run, RunEvent, RunOrder
 from fedcore.coordinator.runs.problems import Refused
@@ -290,3 +290,37 @@ def test_the_pages_of_request_and_grant_show_the_hosts_word(world: Any, browser:
         page = olga.get(f"/admin/governance/{model}/{request.pk}/change/").content.decode()
         assert f"fedcore-owner grants confirm {request.pk[:12]}" in page
     assert "waits for a person" in olga.get("/admin/governance/grant/").content.decode()
+
+
+def told(person: Any) -> list[tuple[str, str]]:
+    found = Notice.objects.filter(person=person).exclude(about__in=("request", "decision"))
+    return [(notice.about, notice.text) for notice in found.order_by("pk")]
+
+
+def test_a_grant_that_waits_at_the_host_is_told_to_its_owners_once(world: Any) -> None:
+    request = approved(world, world.north)
+    now = int(time.time())
+    for moment in (now - 2, now - 2, now - 1):
+        world.north.stand(request.pk, Standing.WAITING, moment)
+    expected = "The grant of sam for north/access-north waits for a person at the host north."
+    assert told(world.owners["north"]) == [("waits", expected)]
+    assert told(world.owners["south"]) == told(world.sam) == []
+
+
+def test_what_a_host_revoked_or_refused_is_told_to_the_scientist_who_has_it(world: Any) -> None:
+    revoked, refused = approved(world, world.north), approved(world, world.south)
+    world.north.stand(revoked.pk, Standing.REVOKED)
+    world.south.stand(refused.pk, Standing.REFUSED)
+    assert told(world.sam) == [
+        ("revoked", "Your grant for north/access-north was revoked at the host north.")
+    ]
+    refusal = "The host south refuses your grant for south/access-south. Ask its owner why."
+    assert Notice.objects.filter(person=world.sam, text=refusal).exists()
+    assert told(world.eve) == []
+
+
+def test_a_host_that_confirms_a_revocation_tells_the_scientist_nothing_new(world: Any) -> None:
+    request = approved(world, world.north)
+    decisions.revoke(request, world.owners["north"], "no longer")
+    world.north.stand(request.pk, Standing.REVOKED)
+    assert [about for about, _text in told(world.sam)] == ["revoked"]
