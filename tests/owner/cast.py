@@ -67,8 +67,8 @@ CEILINGS = """
 [datasets.logs.ceilings]
 purposes = ["security-research"]
 protocols = ["local", "reference", "pooled"]
-backends = ["plaintext", "keyed_tokens"]
-models = ["linear", "mlp"]
+backends = ["plaintext", "keyed_tokens", "their_tokens"]
+models = ["linear", "mlp", "logistic_regression"]
 releases = 5
 days = 2
 epsilon = "none"

@@ -5,7 +5,6 @@ Everything in here has rows at most. What it answers is checked by the host.
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import re
 import sys
@@ -90,12 +89,11 @@ class Service:
             for name in self._registry.names(group)
         ]
         said = [_said(group, found) for group, found in classes]
-        for _, found in classes:
-            with contextlib.suppress(Exception):  # What cannot be warmed fails, if it does, when it is used.
-                found.warm()
+        not_warmed = [found.name for _, found in classes if not _warmed(found)]
         imported = sorted(name for name in sys.modules if PRELOADED.fullmatch(name))[:_MOST_MODULES]
         vetoes = len(self._registry.veto.get_hookimpls())
-        return Frame(DONE, facts={"plugins": said, "vetoes": vetoes, "imported": imported})
+        facts = {"plugins": said, "vetoes": vetoes, "imported": imported, "not_warmed": not_warmed}
+        return Frame(DONE, facts=facts)
 
     def _options(self, asked: Frame) -> Frame:
         return Frame(DONE, facts=self._plugin(asked).options.model_dump(mode="json"))
@@ -216,6 +214,15 @@ def failure(error: Exception) -> Frame:
 def _told(error: Exception) -> str:
     """The end of the traceback: where it happened, and what."""
     return "".join(traceback.format_exception(error))[-_LONGEST_TEXT:].replace("\0", "")
+
+
+def _warmed(plugin: type[Plugin[Any]]) -> bool:
+    """Whether the plugin could load what its first use needs. If not, it fails, if it does, when it is used."""
+    try:
+        plugin.warm()
+    except Exception:
+        return False
+    return True
 
 
 def _value(value: Any) -> Frame:

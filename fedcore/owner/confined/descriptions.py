@@ -79,7 +79,8 @@ class ReaderSaid(PluginSaid):
 class DistributionSaid(_Said):
     """All plugins of a distribution that an owner's host can use, and how many checks of releases it has.
 
-    `imported` names those of fedcore's own libraries that loading it took, so that they are loaded beforehand.
+    `imported` names those of fedcore's own libraries that loading it took, so that they are loaded beforehand, and
+    `not_warmed` the plugins that could not load what they need.
     """
 
     plugins: Annotated[
@@ -87,4 +88,5 @@ class DistributionSaid(_Said):
         Field(max_length=256),
     ]
     vetoes: Annotated[int, Field(ge=0, le=64)]
+    not_warmed: Annotated[tuple[Name, ...], Field(max_length=256)]
     imported: Annotated[tuple[Label, ...], Field(max_length=200)]

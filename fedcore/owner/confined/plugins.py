@@ -130,6 +130,8 @@ def _confined(source: Source, digests: dict[type[Plugin[Any]], str]) -> Confined
     name = source.distribution.name
     installed_entry_points(source.distribution)
     said = _said(source)
+    for cold in said.not_warmed:
+        logger.warning("Plugin %s of distribution %s could not be warmed.", cold, name)
     if said.imported:
         LAUNCHER.preload(said.imported)
     classes: dict[str, list[type[ConfinedPlugin]]] = {
