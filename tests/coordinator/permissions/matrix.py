@@ -119,8 +119,17 @@ class Matrix:
                 yield from self._of_other_method(row, method)
                 continue
             with nullcontext() if method == "GET" else without_templates():
-                for who in sorted(row.only if any(rule.may.values()) else row.only & SOME):
+                for who in sorted(row.only & self._asked(row, method, rule)):
                     yield from self._of_person(row, method, rule, who)
+
+    @staticmethod
+    def _asked(row: Row, method: str, rule: Rule) -> Who:
+        """Everybody, but where nobody may, and to look at a page of the admin: there some of those who may not."""
+        named = frozenset[str]().union(*rule.may.values(), *rule.told.values(), *rule.idle.values())
+        looks = row.surface.in_browser and method == "GET"
+        if not any(rule.may.values()):
+            return SOME
+        return named | SOME if looks else EVERYBODY
 
     def _of_person(self, row: Row, method: str, rule: Rule, who: str) -> Iterator[str]:
         *there, missing = self.world.of(row.kind)

@@ -14,13 +14,24 @@ from django.utils import timezone
 from fedcore.coordinator.governance import submissions
 from fedcore.coordinator.governance.models import Organisation, OwnerHost, Person
 from fedcore.coordinator.runs.models import RunOrder
+from fedcore.wire.access import GrantStanding, Standing
 from fedcore.wire.codes import RefusalCode
+from fedcore.wire.dry_runs import DryRunPlan
 from fedcore.wire.keys import HostCard, SealingKey, SigningKey
 from fedcore.wire.orders import Phase
 from fedcore.wire.reports import Announcement, DatasetOffer, Report, Status
+from fedcore.wire.spec import PluginChoice
 from tests.coordinator.permissions.asking import Body
 from tests.coordinator.permissions.who import HOSTS, NO_HOSTS
-from tests.coordinator.permissions.world import PASSWORD, Thing, World, access_request, run_spec
+from tests.coordinator.permissions.world import (
+    PASSWORD,
+    Federation,
+    Thing,
+    World,
+    access_request,
+    mock_sample,
+    run_spec,
+)
 
 NEW_PASSWORD = "battery staple horse 7"
 STRANGER = SigningKey.generate()
@@ -72,6 +83,28 @@ def approval(world: World, who: str, thing: Thing) -> Body:
     return as_json({"releases": 1})
 
 
+def tightening(world: World, who: str, thing: Thing) -> Body:
+    return as_json({"releases": 4, "reason": "Because."})
+
+
+def nothing_in_json(world: World, who: str, thing: Thing) -> Body:
+    return as_json({})
+
+
+def text(world: World, who: str, thing: Thing) -> Body:
+    return as_json({"text": "What for?"})
+
+
+def plan_to_try(world: World, who: str, thing: Thing) -> Body:
+    plan = DryRunPlan(
+        datasets=(world.federation.dataset(world.hosts["north"]),),
+        pipelines=(Federation.pipeline(),),
+        backends=(PluginChoice(name="plaintext"),),
+        models=(PluginChoice(name="linear"),),
+    )
+    return Body(plan.encode().encode())
+
+
 def reason(world: World, who: str, thing: Thing) -> Body:
     return as_json({"reason": "Because."})
 
@@ -91,6 +124,17 @@ def report(world: World, who: str, thing: Thing) -> Body:
         finished_at=int(time.time()),
     )
     return Body(content.signed_by(key_of(world, who)).encode().encode())
+
+
+def standing(world: World, who: str, thing: Thing) -> Body:
+    """That the grant is in force, said once more and later, by whoever sends it."""
+    request = "0" * 64 if thing.is_missing else thing.key
+    message = GrantStanding(request=request, standing=Standing.IN_FORCE, decided_at=int(time.time()) + 5)
+    return Body(message.signed_by(key_of(world, who)).encode().encode())
+
+
+def mock(world: World, who: str, thing: Thing) -> Body:
+    return Body(world.mocks.get(thing.key) or mock_sample(thing.name))
 
 
 def announcement(world: World, who: str, thing: Thing) -> Body:
@@ -131,9 +175,18 @@ def password_for_somebody(world: World, who: str, thing: Thing) -> Body:
 
 
 def dialog(world: World, who: str, thing: Thing) -> Body:
-    tomorrow = timezone.now() + timedelta(hours=12)
-    fields = {"reason": "Because.", "releases": "1", "expires_on": f"{tomorrow:%Y-%m-%d}"}
-    return as_form(_form_submitted="on", **fields)
+    """Confirmed with everything that any dialog asks for: limits that are lower than any, and texts."""
+    later = timezone.now() + timedelta(hours=12)
+    limits = {
+        "protocols": ["pooled"],
+        "backends": ["keyed_tokens"],
+        "model_types": ["linear"],
+        "releases": "2" if thing.name == "renewal" else "4",
+        "minimum_owners": "1",
+        "epsilon_micro": "none",
+        "expires_at": f"{later:%Y-%m-%d}",
+    }
+    return as_form(_form_submitted="on", reason="Because.", text="What for?", **limits)
 
 
 def nothing(world: World, who: str, thing: Thing) -> Body:

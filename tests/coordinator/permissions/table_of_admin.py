@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Final
 
 from django.contrib.contenttypes.models import ContentType
@@ -11,8 +12,7 @@ from fedcore.coordinator.governance.models import AccessRequest
 from tests.coordinator.permissions import sent
 from tests.coordinator.permissions.matrix import ADMIN, OPEN_PAGE, Row, Rule, Send
 from tests.coordinator.permissions.table_of_api import (
-    DECIDE_GRANTED,
-    DECIDE_WAITING,
+    DECISIONS,
     does,
     reads,
 )
@@ -43,6 +43,7 @@ def of_model(
     deletes: Named | None = None,
     free: Who = who("spare"),
     form: Send = sent.nothing,
+    mark: Callable[[Thing], str] | None = None,
 ) -> list[Row]:
     """The pages of one model: the list, and for each row its page, its history, and what changes it.
 
@@ -58,7 +59,7 @@ def of_model(
             f"admin/{model}/",
             ADMIN,
             {
-                "GET": Rule({"": lists_to}, lists=(kind, seen, lambda thing: link(model, thing))),
+                "GET": Rule({"": lists_to}, lists=(kind, seen, mark or partial(link, model))),
                 "POST": does(sent.delete_from_list(kind), bulk, idle=lists_to),
             },
         ),
@@ -160,6 +161,12 @@ ADMIN_OF_PEOPLE: Final = [
         deletes=dict.fromkeys(SEEN["organisations"], EDITS_ALL),
         form=sent.organisation,
     ),
+    dialog(
+        "governance/organisation/<path:object_id>/ask_two_approvers/",
+        "organisations",
+        {"north-hospital": who("hana"), "cloud-house": who("ada")},
+    ),
+    dialog("governance/organisation/<path:object_id>/ask_one_approver/", "organisations", {}),
     *of_model(
         "governance/person",
         "people",
@@ -196,10 +203,17 @@ ADMIN_OF_PEOPLE: Final = [
 
 ADMIN_OF_ACCESS: Final = [
     *of_model("governance/accessrequest", "requests"),
-    dialog("governance/accessrequest/<path:object_id>/approve/", "requests", DECIDE_WAITING),
-    dialog("governance/accessrequest/<path:object_id>/refuse/", "requests", DECIDE_WAITING),
-    dialog("governance/accessrequest/<path:object_id>/revoke/", "requests", DECIDE_GRANTED),
+    *(
+        dialog(f"governance/accessrequest/<path:object_id>/{decision}/", "requests", may)
+        for decision, (_, may) in DECISIONS.items()
+    ),
     *of_model("governance/grant", "grants"),
+    *of_model("governance/notice", "notices", mark=lambda thing: thing.word),
+    Row(
+        "admin/governance/notice/mark_all/",
+        ADMIN,
+        {"GET": reads(WITH_ROLE), "POST": does(sent.dialog, WITH_ROLE)},
+    ),
 ]
 
 ADMIN_OF_CATALOGUE: Final = [

@@ -23,16 +23,50 @@ from tests.coordinator.permissions.who import (
     Who,
     who,
 )
-from tests.coordinator.permissions.world import Thing
+from tests.coordinator.permissions.world import Thing, World
 
 OLGA_AND_DORA: Final = who("olga", "dora")
-DECIDE_WAITING: Final = {"waiting": OLGA_AND_DORA, "doras": who("olga")}
+UNDECIDED: Final = {
+    **dict.fromkeys(("waiting", "asked back", "renewal"), OLGA_AND_DORA),
+    "doras": who("olga"),
+}
 """Data owners of the hospital decide, and nobody about the own request."""
-DECIDE_GRANTED: Final = {"granted": OLGA_AND_DORA, "elsewhere": who("paul"), "eves": who("paul")}
+GRANTED: Final = {"granted": OLGA_AND_DORA, "elsewhere": who("paul"), "eves": who("paul")}
+OWN_REQUESTS: Final = {
+    **dict.fromkeys(("waiting", "asked back", "renewal", "granted", "elsewhere"), who("sam")),
+    "eves": who("eve"),
+    "doras": who("dora"),
+}
+"""Requests that are not over, by whoever asked."""
+DECISIONS: Final[dict[str, tuple[Send, Mapping[str, Who]]]] = {
+    "approve": (sent.approval, UNDECIDED),
+    "renew": (sent.reason, {"renewal": OLGA_AND_DORA}),
+    "refuse": (sent.reason, UNDECIDED),
+    "ask": (sent.text, UNDECIDED),
+    "answer": (sent.text, {"asked back": who("sam")}),
+    "tighten": (sent.tightening, GRANTED),
+    "revoke": (sent.reason, GRANTED),
+    "withdraw": (sent.reason, OWN_REQUESTS),
+}
+"""What can be done about a request, with what is sent to the API, and who may do it now."""
+TRY_AGAIN: Final = {
+    **dict.fromkeys(
+        ("waiting", "asked back", "renewal", "granted", "revoked", "refused"), OLGA_AND_DORA | who("sam")
+    ),
+    **dict.fromkeys(("elsewhere",), who("paul", "sam")),
+    "eves": who("paul", "eve"),
+    "doras": OLGA_AND_DORA,
+}
 
 OWN: Final = {**dict.fromkeys(SEEN["runs"], who("sam")), "eves": who("eve")}
 OWN_TRAINED: Final = {"evaluated": who("sam"), "finished": who("sam")}
 """Runs by their scientist, and those of which there is a model."""
+
+TOLD_TO_HOSTS: Final = {
+    **dict.fromkeys(("granted", "revoked"), who("north")),
+    **dict.fromkeys(("elsewhere", "eves"), who("south")),
+}
+"""Grants that hosts hear of, and say how they stand there."""
 
 A_FEW: Final = who("visitor", "eve", "north", "root")
 
@@ -67,6 +101,10 @@ def _for_every_row(named: Who | Mapping[str, Who]) -> Mapping[str, Who]:
     return named if isinstance(named, Mapping) else {"": named}
 
 
+def names_of_dataset(world: World, thing: Thing) -> dict[str, str]:
+    return world.names.get(thing.name, {"host": "north", "name": "missing"})
+
+
 API_ROWS: Final = [
     # -- for everybody
     Row("", OPEN_PAGE, {"GET": reads(EVERYBODY), "POST": reads(EVERYBODY)}),
@@ -94,34 +132,51 @@ API_ROWS: Final = [
             )
         },
     ),
+    Row(
+        "api/datasets/<name:host>/<name:name>",
+        API,
+        {"GET": sees("datasets")},
+        "datasets",
+        parameters=names_of_dataset,
+    ),
+    Row(
+        "api/datasets/<name:host>/<name:name>/mock",
+        API,
+        {"GET": sees("datasets")},
+        "datasets",
+        parameters=names_of_dataset,
+    ),
     # -- requests and grants
     Row(
         "api/requests",
         API,
         {
-            "GET": lists(LOGS_IN, "requests", SEEN["requests"]),
+            "GET": lists(LOGS_IN, "requests", SEEN["requests"], lambda thing: f'"digest":"{thing.key}"'),
             "POST": does(sent.signed_request, SCIENTISTS, told=LOGS_IN),
         },
     ),
     Row("api/requests/<digest:digest>", API, {"GET": sees("requests")}, "requests"),
+    *(
+        Row(
+            f"api/requests/<digest:digest>/{decision}",
+            API,
+            {"POST": does(send, may, told=SEEN["requests"])},
+            "requests",
+        )
+        for decision, (send, may) in DECISIONS.items()
+    ),
+    # -- trying on made-up rows
     Row(
-        "api/requests/<digest:digest>/approve",
+        "api/requests/<digest:digest>/dry-run",
         API,
-        {"POST": does(sent.approval, DECIDE_WAITING, told=SEEN["requests"])},
+        {"POST": does(None, TRY_AGAIN, told=SEEN["requests"])},
         "requests",
     ),
-    Row(
-        "api/requests/<digest:digest>/refuse",
-        API,
-        {"POST": does(sent.reason, DECIDE_WAITING, told=SEEN["requests"])},
-        "requests",
-    ),
-    Row(
-        "api/requests/<digest:digest>/revoke",
-        API,
-        {"POST": does(sent.reason, DECIDE_GRANTED, told=SEEN["requests"])},
-        "requests",
-    ),
+    Row("api/dry-runs", API, {"POST": does(sent.plan_to_try, SCIENTISTS, told=LOGS_IN)}),
+    Row("api/dry-runs/<dry_run:dry_run>", API, {"GET": sees("dry runs")}, "dry runs"),
+    # -- one's own notices
+    Row("api/notices", API, {"GET": lists(LOGS_IN, "notices", SEEN["notices"], lambda thing: thing.word)}),
+    Row("api/notices/read", API, {"POST": does(sent.nothing_in_json, LOGS_IN)}),
 ]
 
 RUN_ROWS: Final = [
@@ -134,6 +189,7 @@ RUN_ROWS: Final = [
         },
     ),
     Row("api/runs/<digest:run_id>", API, {"GET": sees("runs")}, "runs"),
+    Row("api/runs/<digest:run_id>/rights", API, {"GET": sees("runs")}, "runs"),
     Row("api/runs/<digest:run_id>/wait", API, {"GET": sees("runs"), "HEAD": None}, "runs"),
     Row(
         "api/runs/<digest:run_id>/report",
@@ -162,6 +218,14 @@ HOST_ROWS: Final = [
         FOR_HOSTS,
         {"GET": lists(HOSTS, "orders", SEEN["orders"]), "HEAD": None},
     ),
+    Row(
+        "api/host/grants",
+        FOR_HOSTS,
+        {"GET": lists(HOSTS, "requests", TOLD_TO_HOSTS, lambda thing: thing.word), "HEAD": None},
+    ),
+    Row("api/host/standings", FOR_HOSTS, {"POST": does(sent.standing, TOLD_TO_HOSTS)}, "grants"),
+    Row("api/host/mocks", FOR_HOSTS, {"GET": lists(HOSTS, "mocks", SEEN["mocks"]), "HEAD": None}),
+    Row("api/host/mocks/<digest:digest>", FOR_HOSTS, {"PUT": does(sent.mock, SEEN["mocks"])}, "mocks"),
     Row("api/host/reports", FOR_HOSTS, {"POST": does(sent.report, SEEN["orders"])}, "orders"),
     Row("api/host/announcements", FOR_HOSTS, {"POST": does(sent.announcement, HOSTS)}),
     Row(

@@ -25,6 +25,8 @@ HOSPITAL, BANK = overseen("north-hospital"), overseen("south-bank")
 SEEN: Final[dict[str, dict[str, Who]]] = {
     "requests": {
         "waiting": who("sam") | HOSPITAL,
+        "asked back": who("sam") | HOSPITAL,
+        "renewal": who("sam") | HOSPITAL,
         "granted": who("sam") | HOSPITAL,
         "revoked": who("sam") | HOSPITAL,
         "refused": who("sam") | HOSPITAL,
@@ -61,12 +63,19 @@ SEEN: Final[dict[str, dict[str, Who]]] = {
         "spare": HOSPITAL,
         "root": ROOT | overseen("north-hospital"),
     },
+    "notices": {"sams": who("sam"), "olgas": who("olga")},
+    "dry runs": {
+        "of waiting": who("sam") | HOSPITAL,
+        "of eves": who("eve") | BANK,
+        "of a plan": who("eve") | SEES_ALL,
+    },
     "keys": {
         "sams": who("sam") | overseen("university"),
         "eves": who("eve") | SEES_ALL,
         "olgas": who("olga") | HOSPITAL,
     },
     "orders": {"norths": who("north"), "souths": who("south"), "to evaluate": who("north")},
+    "mocks": {"norths": who("north"), "souths": who("south")},
     "applications": {"governance": WITH_ROLE, "runs": WITH_ROLE},
     "nothing": {},
 }

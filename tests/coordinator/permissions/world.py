@@ -16,7 +16,11 @@ from fedcore.coordinator.governance import decisions, submissions
 from fedcore.coordinator.governance.models import (
     AccessRequest,
     Dataset,
+    DatasetVersion,
+    DryRun,
     Membership,
+    MockSample,
+    Notice,
     Organisation,
     OwnerHost,
     Person,
@@ -27,9 +31,11 @@ from fedcore.coordinator.runs.advance import advance
 from fedcore.coordinator.runs.models import Run, RunDataset, RunEvent, RunOrder
 from fedcore.coordinator.runs.validation import submit
 from fedcore.wire import access as wire
+from fedcore.wire import catalogue as wire_catalogue
+from fedcore.wire import spec as wire_spec
 from fedcore.wire.keys import SealingKey, SigningKey
 from fedcore.wire.orders import Phase
-from fedcore.wire.spec import DatasetVersion, Protocol, RunSpec
+from fedcore.wire.spec import Protocol, RunSpec
 from tests.coordinator.permissions.things import MISSING, SEEN
 from tests.coordinator.permissions.who import EVERY_PERSON, PEOPLE
 from tests.coordinator.runs.conftest import World as WorldOfRuns
@@ -38,9 +44,24 @@ from tests.coordinator.runs.scripted_host import PEER_SEALING_KEYS, ScriptedHost
 UPLOADED: Final = b"x" * 100
 """What north uploads for its order to prepare; half of it is there."""
 PASSWORD: Final = "correct horse battery"
+
+
+def mock_sample(name: str) -> bytes:
+    """Made-up rows of the schema that all datasets here have."""
+    sample = wire_catalogue.MockSample(
+        columns={"request": (f"/{name}", "/b")}, classes=("benign", "attack"), labels=(0, 1)
+    )
+    return sample.encode().encode()
+
+
+def digest_of(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
 MISSING_KEYS: Final[dict[str, str]] = {
     **dict.fromkeys(("requests", "grants", "runs"), "0" * 64),
-    "orders": "0" * 32,
+    **dict.fromkeys(("orders", "dry runs"), "0" * 32),
+    "mocks": digest_of(mock_sample(MISSING)),
     "applications": "nothing",
     "nothing": "nothing",
 }
@@ -50,9 +71,9 @@ MISSING_KEYS: Final[dict[str, str]] = {
 class Federation(WorldOfRuns):
     """Sam's runs, where the owners have withdrawn datasets too."""
 
-    def dataset(self, host: ScriptedHost) -> DatasetVersion:
-        row = Dataset.objects.get(host=host.row, is_offered=True)
-        return DatasetVersion(host=host.key.public, name=row.name, version=row.current_version)
+    def dataset(self, host: ScriptedHost) -> wire_spec.DatasetVersion:
+        row = Dataset.objects.get(host=host.row, name__startswith="canary-", is_offered=True)
+        return wire_spec.DatasetVersion(host=host.key.public, name=row.name, version=row.current_version)
 
 
 @dataclass(frozen=True)
@@ -82,6 +103,10 @@ class World:
     digest: str = ""
     """The artefact that north has begun to upload, and the model that it may fetch."""
     model: str = ""
+    names: dict[str, dict[str, str]] = field(default_factory=dict)
+    """How datasets are named in addresses."""
+    mocks: dict[str, bytes] = field(default_factory=dict)
+    """Mock samples that hosts have announced and not sent, by digest."""
 
     def add(self, kind: str, name: str, key: object, word: str = "") -> None:
         self.things.setdefault(kind, {})[name] = Thing(kind, name, str(key), word)
@@ -99,6 +124,7 @@ def make_world() -> World:
     _make_hosts(world)
     _make_requests(world)
     _make_runs(world)
+    _make_notices_and_dry_runs(world)
     for label in SEEN["applications"]:
         world.add("applications", label, label)
     for kind, named in SEEN.items():
@@ -151,6 +177,7 @@ def _make_hosts(world: World) -> None:
         world.add("hosts", name, world.hosts[name].row.pk, f"canary-{name}" if name == "closed" else "")
     closed = world.hosts["closed"].row
     OwnerHost.objects.filter(pk=closed.pk).update(is_active=False, name="canary-closed")
+    closed.refresh_from_db()
     spare = _host("spare", Organisation.objects.get(name="south-bank"), 9)
     world.add("hosts", "spare", spare.row.pk)
     sealing = SealingKey.generate()
@@ -175,7 +202,28 @@ def _make_hosts(world: World) -> None:
             announced_at=timezone.now(),
             is_offered=offered,
         )
+        _make_versions(world, name, host, dataset)
         world.add("datasets", name, dataset.pk, word)
+
+
+def _make_versions(world: World, name: str, host: str, dataset: Dataset) -> None:
+    """The version that is offered, with a mock sample that is here, and for two hosts one that is not."""
+    sample = mock_sample(name)
+    version = {"first_announced": dataset.announced_at, "last_announced": dataset.announced_at}
+    MockSample.objects.create(digest=digest_of(sample), content=sample)
+    DatasetVersion.objects.create(
+        dataset=dataset, digest=dataset.current_version, rows=1000, mock_digest=digest_of(sample), **version
+    )
+    world.names[name] = {"host": world.hosts[host].row.name, "name": dataset.name}
+    if name in ("north", "south"):
+        wanted = mock_sample(f"{name} wanted")
+        version |= {"digest": secrets.token_hex(32), "mock_digest": digest_of(wanted)}
+        other = Dataset.objects.get(pk=dataset.pk)
+        other.pk, other.name, other.current_version = None, f"more-{name}", version["digest"]
+        other.save()
+        DatasetVersion.objects.create(dataset=other, rows=1000, **version)
+        world.add("mocks", f"{name}s", digest_of(wanted))
+        world.mocks[digest_of(wanted)] = wanted
 
 
 def _make_requests(world: World) -> None:
@@ -193,18 +241,34 @@ def _make_requests(world: World) -> None:
     elsewhere = {"elsewhere": south, "eves": south}
     asks = {"eves": "eve", "doras": "dora"}
     for name in SEEN["requests"]:
+        if name == "renewal":
+            continue
         asked = _ask(world, asks.get(name, "sam"), elsewhere.get(name, north), word_of("request", name))
         world.add("requests", name, asked.pk, word_of("request", name))
         if name in ("granted", "revoked"):
             decisions.approve(asked, people["olga"])
         if name in elsewhere:
             decisions.approve(asked, people["paul"])
+        if name in SEEN["grants"]:
+            world.add("grants", name, asked.pk)
+            assert elsewhere.get(name, north).stand(asked.pk).status_code == 200
         if name == "revoked":
             decisions.revoke(asked, people["olga"], "No longer.")
         if name == "refused":
             decisions.refuse(asked, people["olga"], "Not this.")
-        if name in SEEN["grants"]:
-            world.add("grants", name, asked.pk)
+        if name == "asked back":
+            decisions.ask(asked, people["olga"], "What for?")
+    renewal = _renewal(world)
+    world.add("requests", "renewal", renewal.pk, word_of("request", "renewal"))
+
+
+def _renewal(world: World) -> AccessRequest:
+    """Sam asks for the granted one again, for other releases."""
+    old = AccessRequest.objects.get(pk=world.things["requests"]["granted"].key)
+    asked = wire.AccessRequest.parse(old.text)
+    anew = {"reason": word_of("request", "renewal"), "replaces": old.pk, "nonce": secrets.token_hex(16)}
+    message = asked.model_copy(update=anew | {"releases": 3})
+    return submissions.submit_request(message.signed_by(world.keys["sam"]), world.people["sam"])[0]
 
 
 def _ask(world: World, username: str, host: ScriptedHost, reason: str) -> AccessRequest:
@@ -298,6 +362,23 @@ def _eves_run(world: World) -> Run:
     )
     RunEvent.objects.create(run=copy, state="finished", text="The run has finished.")
     return copy
+
+
+def _make_notices_and_dry_runs(world: World) -> None:
+    """A notice for everybody, and dry runs of requests and of a plan that Eve has."""
+    Notice.objects.all().delete()
+    for username, person in world.people.items():
+        subject = world.things["requests"]["waiting"].key
+        word = word_of("notice", username)
+        notice = Notice.objects.create(person=person, about="decision", subject=subject, text=word)
+        if f"{username}s" in SEEN["notices"]:
+            world.add("notices", f"{username}s", notice.pk, word)
+    DryRun.objects.update(state="done")
+    for name in ("waiting", "eves"):
+        tried = DryRun.objects.get(request=world.things["requests"][name].key)
+        world.add("dry runs", f"of {name}", tried.pk)
+    plan = DryRun.objects.create(asked_by=world.people["eve"], subject={}, state="done")
+    world.add("dry runs", "of a plan", plan.pk)
 
 
 def _person(username: str, organisation: Organisation | None, *roles: Role) -> Person:
