@@ -72,7 +72,7 @@ class Agent:
             home, api, bell, self.store, self.grants, self.journal, deciding, booking, self._stopping, clock
         )
         self.granting = Granting(home, api, deciding, self.grants, self.journal, clock)
-        self._announcing = Announcing(home, api, deciding, self.journal, clock)
+        self._announcing = Announcing(home, api, deciding, self.journal, booking, clock)
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="order")
         self._in_hand: set[str] = set()
         self._in_hand_lock = threading.Lock()

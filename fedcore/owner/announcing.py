@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Final
 
+from fedcore.owner.booking import Booking
 from fedcore.owner.config_problems import ConfigError
 from fedcore.owner.coordinator_api import CoordinatorApi, CoordinatorAway, CoordinatorRefused
 from fedcore.owner.datasets import DatasetProblem, Datasets
@@ -37,15 +38,11 @@ class Announcing:
         api: CoordinatorApi,
         deciding: Deciding,
         journal: Journal,
+        booking: Booking,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._home, self._api, self._deciding, self._journal, self._clock = (
-            home,
-            api,
-            deciding,
-            journal,
-            clock,
-        )
+        self._home, self._api, self._deciding = home, api, deciding
+        self._journal, self._booking, self._clock = journal, booking, clock
         self._announced: tuple[DatasetOffer, ...] | None = None
         self._announced_at = 0.0
         self._mocks_are_due = False
@@ -66,8 +63,11 @@ class Announcing:
     def announce(self) -> None:
         """Announce now, if anything has changed or the last time is long ago; then send mock samples."""
         today = datetime.fromtimestamp(self._clock(), UTC).date().isoformat()
-        datasets = self._deciding.governed().datasets
-        offers, problems = datasets.offers(today)
+        governed = self._deciding.governed()
+        datasets, policies = governed.datasets, governed.policy.datasets
+        offers, problems = datasets.offers(
+            today, lambda name, now: self._booking.shown_rows(datasets, policies[name], name, now)
+        )
         if offers != self._announced or self._clock() - self._announced_at >= REPEAT_SECONDS:
             self._tell(offers, problems)
         if self._mocks_are_due:

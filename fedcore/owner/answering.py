@@ -224,6 +224,7 @@ class Answering:
             governed.datasets,
             self._store,
             self._grants,
+            self._booking,
             self._api,
             self._bell,
             self._stopping,

@@ -6,15 +6,21 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fedcore.owner.budgets import Limits, dataset_budget, grant_budget
+from fedcore.owner.budgets import Limits, count_budget, dataset_budget, grant_budget
 from fedcore.owner.config import Dataset
+from fedcore.owner.datasets import DatasetProblem, Datasets
 from fedcore.owner.facts import DatasetFacts, Facts, GrantFacts, LedgerFacts, PluginFacts, Refused, Role
 from fedcore.owner.ledger import Ledger, LedgerError, Reservation
 from fedcore.owner.orders import OrderStore, StoredOrder, report_of
-from fedcore.owner.release import RELEASING
+from fedcore.owner.phases import RELEASING
 from fedcore.owner.rules.case import covered_runs, granted_limits
 from fedcore.owner.spending import mechanisms_of, tells_of_rows
+from fedcore.privacy.mechanisms import Rows
+from fedcore.privacy.planning import count_noise
+from fedcore.privacy.randomness import Randomness
+from fedcore.privacy.sampling import discrete_laplace
 from fedcore.wire.access import AccessRequest
+from fedcore.wire.codes import RefusalCode
 from fedcore.wire.orders import Order
 from fedcore.wire.reports import Status
 from fedcore.wire.spec import RunSpec
@@ -78,6 +84,28 @@ class Booking:
             return LedgerFacts(held=str(error)), 0, False
         found = LedgerFacts(held, age, balance.grant_micro, balance.dataset_micro)
         return found, balance.runs, balance.counted
+
+    def shown_rows(self, datasets: Datasets, offer: Dataset, name: str, now: DatasetFacts) -> int:
+        """How many rows may be said to be in a dataset: rounded, or with noise that is drawn once and booked.
+
+        Raises `DatasetProblem` where the budget does not cover the noisy number, or the ledger is held.
+        """
+        epsilon = count_budget(offer)
+        if epsilon is None:
+            return datasets.rounded_rows(name, now)
+        noise = count_noise(epsilon, 1, Rows.ALL)
+        version = Reservation(f"{name}/{now.version}", "", name, (noise,), datasets.split(name))
+
+        def draw() -> int:
+            return max(0, now.rows + discrete_laplace(noise.scale, Randomness()))
+
+        try:
+            found = self._ledger.count(version, dataset_budget(offer), draw)
+        except LedgerError as error:
+            raise DatasetProblem(name, RefusalCode.STORAGE_FAILED, str(error)) from error
+        if isinstance(found, Refused):
+            raise DatasetProblem(name, found.code, found.why)
+        return found
 
     def reserve(self, facts: Facts, wanted: Wanted | None) -> Refused | None:
         """Book the run with its first order that lets something leave. Raises `LedgerError`."""

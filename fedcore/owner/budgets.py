@@ -54,6 +54,11 @@ def dataset_budget(offer: Dataset) -> Budget | None:
     return None if epsilon is None else Budget(epsilon, offer.delta)
 
 
+def count_budget(offer: Dataset) -> int | None:
+    """What the noisy number of rows of one version of a dataset costs, in millionths; None where it is rounded."""
+    return _least([_micro(offer.count_epsilon)])
+
+
 def overspent(subject: str, spent: int | None, budget: Budget) -> Refused:
     """The refusal of a run that would bring what is spent to `spent`."""
     total = "more than any number" if spent is None else f"{spent / MICRO:.6g}"

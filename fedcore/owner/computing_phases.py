@@ -18,7 +18,7 @@ from fedcore.owner.datasets import rounded
 from fedcore.owner.describing import compute, describe
 from fedcore.owner.description import LEAST_ROWS, Finished, Kind, Noise, Work
 from fedcore.owner.evidence import Said, only_artefact
-from fedcore.owner.facts import DatasetFacts, Role
+from fedcore.owner.facts import Role
 from fedcore.owner.fitting_phases import check_states
 from fedcore.owner.phase_work import Outcome, PhaseWork
 from fedcore.owner.release_checks import two_digits
@@ -37,13 +37,13 @@ from fedcore.wire.spec import Protocol
 
 
 def check(work: PhaseWork) -> Outcome:
-    """Take part: the decision was to allow it. Says how many rows there are, rounded."""
+    """Take part: the decision was to allow it. Says how many rows there are, rounded or with noise."""
     work.folder.keep_spec(work.order.spec)
     if work.role is Role.REFERENCE:
         return Outcome(Checked(rows=0))
-    facts = work.means.datasets.facts(work.dataset_name)
-    rows = facts.rows if isinstance(facts, DatasetFacts) else 0
-    return Outcome(Checked(rows=rounded(rows, work.offer.round_rows_to)))
+    name, datasets = work.dataset_name, work.means.datasets
+    rows = work.means.booking.shown_rows(datasets, work.offer, name, datasets.look(name))
+    return Outcome(Checked(rows=rows))
 
 
 def prepare(work: PhaseWork) -> Outcome:

@@ -13,7 +13,7 @@ import json
 import logging
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -127,10 +127,13 @@ class Datasets:
         except DatasetProblem as problem:
             return Refused(problem.code, str(problem))
 
-    def offers(self, today: str) -> tuple[tuple[DatasetOffer, ...], tuple[DatasetProblem, ...]]:
+    def offers(
+        self, today: str, shown: Callable[[str, DatasetFacts], int] | None = None
+    ) -> tuple[tuple[DatasetOffer, ...], tuple[DatasetProblem, ...]]:
         """What the catalogue may know of every usable dataset, and the problems of the others.
 
-        `today` is the date (UTC, as 2027-12-31); a dataset past its retention date is not offered.
+        `today` is the date (UTC, as 2027-12-31); a dataset past its retention date is not offered. `shown` gives the
+        number of rows that may leave, or raises `DatasetProblem`; without it the number is rounded.
         """
         offers: list[DatasetOffer] = []
         problems: list[DatasetProblem] = []
@@ -138,10 +141,14 @@ class Datasets:
             try:
                 if today > offer.retention.isoformat():
                     raise DatasetProblem(name, RefusalCode.RETENTION_PASSED, _RETENTION_PASSED)
-                offers.append(self._offer(name))
+                offers.append(self._offer(name, shown or self.rounded_rows))
             except DatasetProblem as problem:
                 problems.append(problem)
         return tuple(offers), tuple(problems)
+
+    def rounded_rows(self, name: str, now: DatasetFacts) -> int:
+        """The number of rows, rounded down as the policy says."""
+        return rounded(now.rows, self._policy.datasets[name].round_rows_to)
 
     def mock(self, name: str) -> bytes | None:
         """The mock sample of a dataset, or None where it has none. Raises `MockProblem` and `DatasetProblem`."""
@@ -151,7 +158,7 @@ class Datasets:
             return from_files(dataset.reader, self._sources(entry.mock_files))
         return generated(dataset.reader) if entry.mock == "generated" else None
 
-    def _offer(self, name: str) -> DatasetOffer:
+    def _offer(self, name: str, shown: Callable[[str, DatasetFacts], int]) -> DatasetOffer:
         dataset, now = self.open(name), self.look(name)
         entry, columns = dataset.offer.catalogue, dataset.reader.columns
         return DatasetOffer(
@@ -164,7 +171,7 @@ class Datasets:
             column_kinds={column: kind for column, kind in dataset.reader.kinds.items() if column in columns},
             column_notes={column: note for column, note in entry.columns.items() if column in columns},
             classes=dataset.reader.classes,
-            rows=rounded(now.rows, dataset.offer.round_rows_to),
+            rows=shown(name, now),
             licence=entry.licence,
             terms=entry.terms,
             sensitivity=entry.sensitivity,

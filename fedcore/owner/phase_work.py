@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fedcore.owner.booking import Booking
 from fedcore.owner.config import Config, Dataset
 from fedcore.owner.coordinator_api import CoordinatorApi, CoordinatorRefused
 from fedcore.owner.datasets import Datasets
@@ -56,6 +57,7 @@ class Means:
     datasets: Datasets
     store: OrderStore
     grants: GrantStore
+    booking: Booking
     api: CoordinatorApi
     bell: Bell
     stopping: threading.Event

@@ -6,6 +6,9 @@ from fedcore.owner.facts import Done, Role
 from fedcore.wire.orders import Phase
 from fedcore.wire.spec import Protocol
 
+RELEASING = frozenset({Phase.SUMMARISE, Phase.PREPARE, Phase.TRAIN, Phase.EVALUATE})
+"""The phases whose answers depend on rows. A run is booked in the ledger with the first of them."""
+
 _NOTHING: frozenset[Done] = frozenset()
 
 

@@ -18,15 +18,12 @@ from typing import Any
 from fedcore.owner.description import LEAST_ROWS
 from fedcore.owner.facts import Allowed, Decision, Refused, Role
 from fedcore.owner.phase_work import Outcome, PhaseWork
+from fedcore.owner.phases import RELEASING
 from fedcore.owner.release_checks import CHECKS, Leaving
 from fedcore.plugin_api.backends import Leak
 from fedcore.plugin_api.hookspecs import Release, Verdict
 from fedcore.plugin_api.registry import Registry
 from fedcore.wire.codes import RefusalCode
-from fedcore.wire.orders import Phase
-
-RELEASING = frozenset({Phase.SUMMARISE, Phase.PREPARE, Phase.TRAIN, Phase.EVALUATE})
-"""The phases whose answers depend on rows. A run counts against its grant from the first of them on."""
 
 Check = Callable[[Leaving], Decision]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fedcore.owner.release import RELEASING
+from fedcore.owner.phases import RELEASING
 from fedcore.plugin_api.private_training import MOST_PASSES
 from fedcore.privacy.mechanisms import Mechanism, Unbounded
 from fedcore.privacy.planning import LocalPlan, local_plan

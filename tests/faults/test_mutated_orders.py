@@ -90,7 +90,7 @@ class Host:
         """Everything that carrying out an order leaves: work, files, releases, and answers that say `done`."""
         home, coordinator = self.owner.home, self.cast.coordinator
         reports = [signed for signed in coordinator.reports.values() if signed.signer == self.owner.key]
-        releases = self.agent.store._database.execute("SELECT * FROM releases").fetchall()
+        releases = [entry.head for entry in self.agent.ledger.chain.entries()]
         return {
             "tasks": self.bell.rings,
             "files": {

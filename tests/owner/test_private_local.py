@@ -8,12 +8,15 @@ from pathlib import Path
 import pytest
 
 from fedcore.owner.agent import Agent
+from fedcore.owner.config import Dataset
+from fedcore.owner.datasets import DatasetProblem, Datasets
+from fedcore.owner.facts import DatasetFacts
 from fedcore.owner.run_folder import RunFolder
 from fedcore.plugin_api.evaluation import from_evaluated, metrics_of
 from fedcore.plugin_api.serialise import unpack_model
 from fedcore.wire.codes import RefusalCode
 from fedcore.wire.orders import Order, Phase
-from fedcore.wire.reports import Closed, Evaluated, Report, Status, Trained
+from fedcore.wire.reports import Announcement, Checked, Closed, Evaluated, Report, Status, Trained
 from fedcore.wire.spec import PluginChoice, Privacy, Protocol, Training
 from tests.owner.cast import PLAIN, RANKED, Cast, Owner, Plan
 from tests.owner.playing import code_of, do, play
@@ -171,3 +174,33 @@ def test_the_model_stays_and_is_one_that_predicts_as_any(cast: Cast, north: Owne
     stored = unpack_model(RunFolder(north.home.run_directory(plan.run)).model_path.read_bytes())
     assert set(stored.parameters) == {"linear.weight", "linear.bias"}
     assert stored.model.name == "linear"
+
+
+def test_a_row_count_with_noise_is_the_same_in_catalogue_and_runs_and_is_paid_for_once(
+    tmp_path: Path, warmed: None
+) -> None:
+    cast = Cast(tmp_path).settle_in(
+        ["north"], rows=1000, privacy="count_epsilon = 0.05\nepsilon_total = 0.08"
+    )
+    north = cast.owners[0]
+    agent = north.agent()
+    agent._announcing.announce()
+    agent._announcing.announce()
+    (offer,) = cast.coordinator.announcements[north.key].open(Announcement).datasets
+    plan = private(cast, Privacy(epsilon_micro=10_000, delta=1e-6))
+    (checked,) = do(plan, [agent], Phase.CHECK)
+    assert checked.result == Checked(rows=offer.rows)
+    assert 0 < abs(offer.rows - 1500) < 500
+    assert agent.ledger.spent(0.0, dataset="logs") == 50_000
+    (north.home.path / "good.txt").write_text("GET /another\n" * 900)
+    with pytest.raises(DatasetProblem, match=r"budget of epsilon 0\.08") as caught:
+        agent._announcing._booking.shown_rows(*shown(agent))
+    assert caught.value.code is RefusalCode.BUDGET_SPENT
+    agent._announcing.announce()
+    assert cast.coordinator.announcements[north.key].open(Announcement).datasets == ()
+    agent.close()
+
+
+def shown(agent: Agent) -> tuple[Datasets, Dataset, str, DatasetFacts]:
+    governed = agent._announcing._deciding.governed()
+    return governed.datasets, governed.policy.datasets["logs"], "logs", governed.datasets.look("logs")
