@@ -15,7 +15,7 @@ from typing import Final
 from fedcore.owner.config_problems import ConfigError
 from fedcore.owner.coordinator_api import CoordinatorApi, CoordinatorAway, CoordinatorRefused
 from fedcore.owner.datasets import DatasetProblem, Datasets
-from fedcore.owner.deciding import Deciding
+from fedcore.owner.deciding import Governing
 from fedcore.owner.home import Home
 from fedcore.owner.journal import EntryKind, Journal, JournalError
 from fedcore.owner.mocks import MockProblem, ref_of
@@ -35,17 +35,12 @@ class Announcing:
         self,
         home: Home,
         api: CoordinatorApi,
-        deciding: Deciding,
+        governing: Governing,
         journal: Journal,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._home, self._api, self._deciding, self._journal, self._clock = (
-            home,
-            api,
-            deciding,
-            journal,
-            clock,
-        )
+        self._home, self._api, self._governing = home, api, governing
+        self._journal, self._clock = journal, clock
         self._announced: tuple[DatasetOffer, ...] | None = None
         self._announced_at = 0.0
         self._mocks_are_due = False
@@ -66,7 +61,7 @@ class Announcing:
     def announce(self) -> None:
         """Announce now, if anything has changed or the last time is long ago; then send mock samples."""
         today = datetime.fromtimestamp(self._clock(), UTC).date().isoformat()
-        datasets = self._deciding.governed().datasets
+        datasets = self._governing.governed().datasets
         offers, problems = datasets.offers(today)
         if offers != self._announced or self._clock() - self._announced_at >= REPEAT_SECONDS:
             self._tell(offers, problems)

@@ -12,6 +12,7 @@ from fedcore.owner import mocks
 from fedcore.owner.announcing import Announcing
 from fedcore.owner.checkup import check_host
 from fedcore.owner.config import Config, parse_config
+from fedcore.owner.confined.calling import PluginStopped
 from fedcore.owner.coordinator_api import CoordinatorApi, CoordinatorRefused
 from fedcore.owner.datasets import Datasets
 from fedcore.owner.deciding import Governing
@@ -19,7 +20,9 @@ from fedcore.owner.home import Home
 from fedcore.owner.installed import allowed_registry
 from fedcore.owner.journal import EntryKind, Journal
 from fedcore.owner.mocks import MockProblem
+from fedcore.plugin_api import MockFile
 from fedcore.wire.catalogue import ColumnKind, MockSample, Sensitivity
+from fedcore.wire.codes import RefusalCode
 from fedcore.wire.reports import Announcement, DatasetOffer
 from tests.owner.scripted import ScriptedCoordinator
 from tests.owner.test_config import VALID, problem
@@ -169,6 +172,25 @@ def test_a_mock_sample_that_cannot_be_made_is_told_and_keeps_nothing_from_being_
     (found,) = check_host(offered.home, offered.policy)
     assert found.place == "[datasets.logs.catalogue] mock"
     assert told in str(found)
+
+
+@pytest.mark.parametrize(
+    "error", [KeyError("made-up"), PluginStopped(RefusalCode.PLUGIN_CONFINED, "made-up")]
+)
+def test_a_reader_that_fails_at_it_keeps_nothing_from_being_offered(
+    offering: Offering, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*arguments: int) -> list[MockFile]:
+        raise error
+
+    offered = offering()
+    reader = offered.datasets.open("logs").reader
+    monkeypatch.setattr(type(reader), "mock", fail)
+    mocks._generated.cache_clear()
+    assert offered.offer.mock is None
+    (found,) = check_host(offered.home, offered.policy)
+    assert "makes no usable mock sample" in str(found)
+    assert "made-up" in str(found)
 
 
 def test_files_that_would_not_be_used_are_a_mistake() -> None:
