@@ -5,13 +5,13 @@ from __future__ import annotations
 import csv
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from fedcore.client.errors import FedcoreError, Unreachable
 from fedcore.client.transport import Transport
-from fedcore.wire.catalogue import MAXIMUM_MOCK_BYTES, MockSample
+from fedcore.wire.catalogue import MAXIMUM_MOCK_BYTES, MockSample, Sensitivity
 from fedcore.wire.encoding import WireError
 from fedcore.wire.spec import DatasetVersion
 
@@ -37,15 +37,15 @@ class Dataset:
     columns: tuple[str, ...]
     classes: tuple[str, ...]
     rows: int
-    column_kinds: Mapping[str, str]
-    column_notes: Mapping[str, str]
-    licence: str
-    terms: str
-    sensitivity: str
-    price: str
-    contact: str
-    retention: str | None
-    mock: str | None
+    column_kinds: Mapping[str, str] = field(default_factory=dict)
+    column_notes: Mapping[str, str] = field(default_factory=dict)
+    licence: str = ""
+    terms: str = ""
+    sensitivity: str = Sensitivity.CONFIDENTIAL
+    price: str = ""
+    contact: str = ""
+    retention: str | None = None
+    mock: str | None = None
 
     @property
     def reference(self) -> DatasetVersion:

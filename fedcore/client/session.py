@@ -15,22 +15,19 @@ from typing import Any, Final
 
 import httpx
 
-from fedcore.client.asking import access_request, distinct_by
+from fedcore.client.asking import access_request
 from fedcore.client.catalogue import Dataset as Dataset
 from fedcore.client.catalogue import Mock, Version, fetch_mock
+from fedcore.client.dry_runs import plan_to_try, wait_for_dry_run
 from fedcore.client.errors import CodeNeeded, NotLoggedIn, Refused, RunFailed
 from fedcore.client.runs import RunPlan, new_nonce
 from fedcore.client.transport import Transport
 from fedcore.wire.access import AccessRequest
-from fedcore.wire.dry_runs import DryRunPlan
 from fedcore.wire.keys import HostCard, SigningKey, write_secret
 
 HOME_VARIABLE: Final = "FEDCORE_CLIENT_HOME"
 KEY_PROOF: Final = b"fedcore/key/v1\0"
 FINISHED: Final = "finished"
-DRY_RUN_OVER: Final = "done"
-FIRST_PAUSE: Final = 0.2
-LONGEST_PAUSE: Final = 2.0
 _DATASET: Final = {"host": "host", "name": "dataset", "version": "version"}
 _RENEWED: Final = (
     *("purpose", "organisation", "pipelines", "protocols", "backends", "models"),
@@ -162,29 +159,12 @@ class Session:
         The training of the first plan is used for all. Metrics are those of made-up rows: they say nothing about
         quality.
         """
-        plan = DryRunPlan(
-            datasets=tuple(dataset.reference for dataset in datasets),
-            pipelines=distinct_by(plans, lambda plan: plan.pipeline),
-            backends=distinct_by(plans, lambda plan: plan.backend),
-            models=distinct_by(plans, lambda plan: plan.model),
-            training=plans[0].training,
-        )
-        asked = self._http.post_text("/api/dry-runs", plan.encode())
-        return self.wait_for_dry_run(asked["id"])
+        asked = self._http.post_text("/api/dry-runs", plan_to_try(datasets, plans).encode())
+        return wait_for_dry_run(self._http, asked["id"])
 
     def try_request(self, digest: str) -> dict[str, Any]:
         """Have an access request tried again, and wait for what comes of it."""
-        return self.wait_for_dry_run(self._http.post(f"/api/requests/{digest}/dry-run")["id"])
-
-    def wait_for_dry_run(self, dry_run: str) -> dict[str, Any]:
-        """Wait until a dry run is over."""
-        pause = FIRST_PAUSE
-        while True:
-            found: dict[str, Any] = self._http.get(f"/api/dry-runs/{dry_run}")
-            if found["state"] == DRY_RUN_OVER:
-                return found
-            time.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
+        return wait_for_dry_run(self._http, self._http.post(f"/api/requests/{digest}/dry-run")["id"])
 
     def hosts(self) -> list[Host]:
         """The owner hosts, reference hosts among them."""

@@ -16,7 +16,7 @@ from fedcore.owner.booking import Booking
 from fedcore.owner.config_problems import ConfigError
 from fedcore.owner.coordinator_api import CoordinatorApi, CoordinatorAway, CoordinatorRefused
 from fedcore.owner.datasets import DatasetProblem, Datasets
-from fedcore.owner.deciding import Deciding
+from fedcore.owner.deciding import Governing
 from fedcore.owner.home import Home
 from fedcore.owner.journal import EntryKind, Journal, JournalError
 from fedcore.owner.mocks import MockProblem, ref_of
@@ -36,12 +36,12 @@ class Announcing:
         self,
         home: Home,
         api: CoordinatorApi,
-        deciding: Deciding,
+        governing: Governing,
         journal: Journal,
         booking: Booking,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._home, self._api, self._deciding = home, api, deciding
+        self._home, self._api, self._governing = home, api, governing
         self._journal, self._booking, self._clock = journal, booking, clock
         self._announced: tuple[DatasetOffer, ...] | None = None
         self._announced_at = 0.0
@@ -63,7 +63,7 @@ class Announcing:
     def announce(self) -> None:
         """Announce now, if anything has changed or the last time is long ago; then send mock samples."""
         today = datetime.fromtimestamp(self._clock(), UTC).date().isoformat()
-        governed = self._deciding.governed()
+        governed = self._governing.governed()
         datasets, policies = governed.datasets, governed.policy.datasets
         offers, problems = datasets.offers(
             today, lambda name, now: self._booking.shown_rows(datasets, policies[name], name, now)

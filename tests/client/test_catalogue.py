@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from fedcore.client import FedcoreError, RunPlan, Session, Unreachable, session
+from fedcore.client import FedcoreError, RunPlan, Session, Unreachable, dry_runs
 from fedcore.client.runs import PLAINTEXT
 from fedcore.wire.dry_runs import DryRunPlan
 
@@ -38,7 +38,7 @@ TRIAL = {
 @pytest.fixture
 def tried(coordinator: FakeCoordinator, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """The answers that a dry run gives, one after the other; the last one for good."""
-    monkeypatch.setattr(session, "FIRST_PAUSE", 0.0)
+    monkeypatch.setattr(dry_runs, "FIRST_PAUSE", 0.0)
     answers = [_dry_run(state="waiting", trials=[]), _dry_run(state="running", trials=[]), _dry_run()]
 
     def state(request: httpx.Request) -> httpx.Response:

@@ -10,16 +10,22 @@ import pytest
 
 from fedcore.owner import mocks
 from fedcore.owner.announcing import Announcing
+from fedcore.owner.booking import Booking
 from fedcore.owner.checkup import check_host
 from fedcore.owner.config import Config, parse_config
+from fedcore.owner.confined.calling import PluginStopped
 from fedcore.owner.coordinator_api import CoordinatorApi, CoordinatorRefused
 from fedcore.owner.datasets import Datasets
 from fedcore.owner.deciding import Governing
 from fedcore.owner.home import Home
 from fedcore.owner.installed import allowed_registry
 from fedcore.owner.journal import EntryKind, Journal
+from fedcore.owner.ledger import open_ledger
 from fedcore.owner.mocks import MockProblem
+from fedcore.owner.orders import OrderStore
+from fedcore.plugin_api import MockFile
 from fedcore.wire.catalogue import ColumnKind, MockSample, Sensitivity
+from fedcore.wire.codes import RefusalCode
 from fedcore.wire.reports import Announcement, DatasetOffer
 from tests.owner.scripted import ScriptedCoordinator
 from tests.owner.test_config import VALID, problem
@@ -171,6 +177,25 @@ def test_a_mock_sample_that_cannot_be_made_is_told_and_keeps_nothing_from_being_
     assert told in str(found)
 
 
+@pytest.mark.parametrize(
+    "error", [KeyError("made-up"), PluginStopped(RefusalCode.PLUGIN_CONFINED, "made-up")]
+)
+def test_a_reader_that_fails_at_it_keeps_nothing_from_being_offered(
+    offering: Offering, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*arguments: int) -> list[MockFile]:
+        raise error
+
+    offered = offering()
+    reader = offered.datasets.open("logs").reader
+    monkeypatch.setattr(type(reader), "mock", fail)
+    mocks._generated.cache_clear()
+    assert offered.offer.mock is None
+    (found,) = check_host(offered.home, offered.policy)
+    assert "makes no usable mock sample" in str(found)
+    assert "made-up" in str(found)
+
+
 def test_files_that_would_not_be_used_are_a_mistake() -> None:
     wrong = OWN.replace('mock = "file"', 'mock = "generated"').replace("logs", "access-2026")
     assert problem(VALID + wrong) == (
@@ -220,7 +245,8 @@ class Telling:
         )
         self.journal = Journal(home.journal_path)
         self.now = 1_790_000_000.0
-        self.announcing = Announcing(home, self.api, Governing(home), self.journal, lambda: self.now)
+        booking = Booking(open_ledger(home), OrderStore(home.state_path), lambda: None)
+        self.announcing = Announcing(home, self.api, Governing(home), self.journal, booking, lambda: self.now)
 
     def puts(self) -> list[str]:
         return [path for method, path in self.coordinator.requests if method == "PUT"]

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from fedcore.plugin_api import (
+    DatasetReader,
     Leak,
+    MockFile,
     Options,
     Parameters,
     PreprocessingStep,
     Pseudonyms,
+    Records,
+    Shard,
+    SourceFile,
     Text,
     Tokens,
     ValueKind,
 )
-from fedcore.plugin_api.testing import EncryptionBackendContract, ModelTypeContract, StepContract
+from fedcore.plugin_api.testing import (
+    EncryptionBackendContract,
+    ModelTypeContract,
+    ReaderContract,
+    StepContract,
+)
 from plugins.encryption.keyed_tokens import KeyedTokens
 from plugins.encryption.plaintext import Plaintext
 from plugins.models.linear import Linear
@@ -134,3 +145,68 @@ class Random(Linear):
 def test_a_model_that_does_not_follow_the_seed_fails() -> None:
     with pytest.raises(AssertionError):
         ModelTypeContract().test_the_same_seed_gives_the_same_model(Random())
+
+
+class BadReader(DatasetReader[Any]):
+    """Reads lines, and does one thing wrong about its mock sample."""
+
+    name = "bad_reader"
+    version = "1"
+    summary = "Does one thing wrong."
+    columns = ("request",)
+
+    class Options(Options):
+        wrong: str = ""
+
+    def shards(self, files: Sequence[SourceFile], size: int) -> list[Shard]:
+        return [Shard(number, 0, file.path.stat().st_size) for number, file in enumerate(files)]
+
+    def read(self, files: Sequence[SourceFile], shard: Shard, labelled: bool = True) -> Iterator[Records]:
+        lines = files[shard.file].path.read_bytes().splitlines()
+        label = self.classes.index(str(files[shard.file].label))
+        yield Records({"request": Text.from_rows(lines)}, np.full(len(lines), label))
+
+    def mock(self, rows: int, seed: int) -> list[MockFile]:
+        match self.options.model_dump()["wrong"]:
+            case "looks":
+                seed = len(Path(__file__).read_bytes()) + seed
+            case "one class":
+                return [MockFile(b"/%d\n" % seed * rows, "benign")]
+            case "few rows":
+                rows = 2
+            case "other each time":
+                seed = int(np.random.default_rng().integers(2**32))
+            case "always the same":
+                seed = 0
+            case "none":
+                return []
+        return [MockFile(b"/%d\n" % seed * (rows // 2), label) for label in self.classes]
+
+
+READER_CASES = [
+    ("test_a_mock_sample_is_made_without_opening_a_file", "looks"),
+    ("test_every_class_occurs_often_enough_in_a_mock_sample", "one class"),
+    ("test_it_reads_its_own_mock_sample", "few rows"),
+    ("test_it_reads_its_own_mock_sample", "none"),
+    ("test_a_mock_sample_follows_from_its_arguments", "other each time"),
+    ("test_a_mock_sample_follows_from_its_arguments", "always the same"),
+]
+
+
+def check_mock(reader: DatasetReader[Any], test: str, folder: Path, patch: pytest.MonkeyPatch) -> None:
+    getattr(ReaderContract(), test)(reader, patch if test.endswith("opening_a_file") else folder)
+
+
+@pytest.mark.parametrize("test", sorted({test for test, _ in READER_CASES}))
+def test_a_good_reader_passes_the_rules_of_mock_samples(
+    test: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_mock(BadReader(), test, tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize(("test", "wrong"), READER_CASES)
+def test_a_reader_that_breaks_a_rule_of_mock_samples_fails_the_test_of_that_rule(
+    test: str, wrong: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises((AssertionError, PermissionError)):
+        check_mock(BadReader({"wrong": wrong}), test, tmp_path, monkeypatch)
