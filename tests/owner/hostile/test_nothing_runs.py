@@ -60,7 +60,8 @@ def check_silence(watched: Watched) -> None:
 
 def check_carried_out(scene: Scene, *orders: Signed) -> None:
     scene.deliver(*orders)
-    assert [scene.coordinator.report_on(order).status for order in orders] == ["done"] * len(orders)
+    reports = [scene.coordinator.report_on(order) for order in orders]
+    assert [(report.status, report.code) for report in reports] == [("done", None)] * len(orders)
 
 
 def edited(change: Callable[[str], str]) -> Callable[[Path], None]:
@@ -215,28 +216,33 @@ class Check:
     ids=["no", "none", "true", "error"],
 )
 def test_a_check_of_the_owners_own_that_does_not_clearly_allow_lets_nothing_leave(
-    scene: Scene, plan: Plan, monkeypatch: pytest.MonkeyPatch, answer: Any
+    scene: Scene, plan: Plan, answer: Any
 ) -> None:
     train = plan.order(Phase.TRAIN, scene.north)
-    with_check(scene, monkeypatch, Check(answer))
-    with scene.watched() as watched:
+    with with_check(scene, Check(answer)), scene.watched() as watched:
         scene.deliver(train)
     check_refused(watched, train, RefusalCode.RELEASE_REFUSED)
 
 
-def test_a_check_of_the_owners_own_that_allows_lets_it_leave(
-    scene: Scene, plan: Plan, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with_check(scene, monkeypatch, Check(Verdict(allowed=True)))
-    check_carried_out(scene, plan.order(Phase.TRAIN, scene.north))
+def test_a_check_of_the_owners_own_that_allows_lets_it_leave(scene: Scene, plan: Plan) -> None:
+    with with_check(scene, Check(Verdict(allowed=True))):
+        check_carried_out(scene, plan.order(Phase.TRAIN, scene.north))
 
 
-def with_check(scene: Scene, monkeypatch: pytest.MonkeyPatch, check: Check) -> None:
-    """The check is installed beside the plugins that north has."""
+@contextmanager
+def with_check(scene: Scene, check: Check) -> Iterator[None]:
+    """The check is installed beside the plugins that north has, inside the block."""
     registry = scene.cast.registry
-    registry._pluggy.register(check)
-    monkeypatch.setattr("fedcore.owner.deciding.allowed_registry", lambda *_: registry)
-    monkeypatch.setattr(scene.agent._answering._deciding, "_governed", None)
+    deciding = scene.agent._answering._deciding
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("fedcore.owner.deciding.allowed_registry", lambda *_: registry)
+        patched.setattr(deciding, "_governed", None)
+        registry._pluggy.register(check)
+        try:
+            yield
+        finally:
+            registry._pluggy.unregister(check)
+    deciding._governed = None
 
 
 def refuse_to_write(*_: Any) -> Any:
