@@ -31,6 +31,7 @@ from fedcore.owner.orders import Life, OrderStore, StoredOrder
 from fedcore.owner.phase_work import HostStopping
 from fedcore.owner.shards import Bell
 from fedcore.owner.sweeping import delete_what_is_over
+from fedcore.owner.witnessing import Witnessing
 from fedcore.wire.codes import RefusalCode
 from fedcore.wire.encoding import WireError
 from fedcore.wire.orders import Order, order_id
@@ -66,7 +67,8 @@ class Agent:
         self.grants = GrantStore(home.grants_path, self.journal, clock)
         self.grants.recall()
         self.ledger = open_ledger(home)
-        booking = Booking(self.ledger, self.store, lambda: None, clock)
+        self.witnessing = Witnessing(home, api, self.ledger, self.journal, clock)
+        booking = Booking(self.ledger, self.store, self.witnessing.confirmed_at, clock)
         deciding = Deciding(home, self.store, self.grants, booking, clock)
         self._answering = Answering(
             home, api, bell, self.store, self.grants, self.journal, deciding, booking, self._stopping, clock
@@ -89,6 +91,7 @@ class Agent:
             ("grants", self._grant),
             ("poll", self._poll),
             ("outbox", self._watch_outbox),
+            ("witnesses", self._witness),
         ):
             threading.Thread(target=work, name=name, daemon=True).start()
         self._stopping.wait()
@@ -109,6 +112,9 @@ class Agent:
 
     def _grant(self) -> None:
         self.granting.run(self._stopping)
+
+    def _witness(self) -> None:
+        self.witnessing.run(self._stopping)
 
     def _poll(self) -> None:
         after, failures = 0, 0

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fedcore.owner.budgets import Limits, count_budget, dataset_budget, grant_budget
+from fedcore.owner.budgets import Allowance, count_budget, dataset_budget, grant_budget
 from fedcore.owner.config import Dataset
 from fedcore.owner.datasets import DatasetProblem, Datasets
 from fedcore.owner.facts import DatasetFacts, Facts, GrantFacts, LedgerFacts, PluginFacts, Refused, Role
@@ -31,7 +31,7 @@ class Wanted:
     """What a run would book, and the limits that it must keep."""
 
     reservation: Reservation
-    limits: Limits
+    allowed: Allowance
 
 
 def wanted_by(
@@ -52,8 +52,10 @@ def wanted_by(
     mechanisms = mechanisms_of(spec, dataset.classes, plugins.unbounded)
     return Wanted(
         Reservation(order.run, grant.request.digest, named.name, mechanisms, split),
-        Limits(
-            covered_runs(granted, offer), grant_budget(request, granted.epsilon_micro), dataset_budget(offer)
+        Allowance(
+            covered_runs(granted, offer),
+            grant_budget(request, granted.epsilon_micro, offer),
+            dataset_budget(offer),
         ),
     )
 
@@ -79,7 +81,7 @@ class Booking:
             held = self._ledger.held() or ""
             if wanted is None:
                 return LedgerFacts(held, age), 0, False
-            balance = self._ledger.balance(wanted.reservation, wanted.limits)
+            balance = self._ledger.balance(wanted.reservation, wanted.allowed)
         except LedgerError as error:
             return LedgerFacts(held=str(error)), 0, False
         found = LedgerFacts(held, age, balance.grant_micro, balance.dataset_micro)
@@ -113,7 +115,7 @@ class Booking:
             return None
         if wanted is None:
             raise LedgerError(f"Run {facts.order.run} has nothing to be booked under.")
-        return self._ledger.reserve(wanted.reservation, wanted.limits)
+        return self._ledger.reserve(wanted.reservation, wanted.allowed)
 
     def note_release(self, stored: StoredOrder) -> None:
         """Note a stored answer that tells something of rows, before it leaves. Raises `LedgerError`."""

@@ -27,7 +27,7 @@ class Budget:
 
 
 @dataclass(frozen=True)
-class Limits:
+class Allowance:
     """What a run may use: how many runs its grant covers, and the budgets of grant and dataset where they have one."""
 
     runs: int
@@ -38,14 +38,13 @@ class Limits:
 def run_budget(request: AccessRequest, epsilon_micro: MicroEpsilon, offer: Dataset) -> Budget | None:
     """The most that one run may cost, or None where nobody sets a limit. `epsilon_micro` is what the grant covers."""
     epsilon = _least([epsilon_micro, _micro(offer.epsilon)])
-    asked = offer.delta if request.privacy.epsilon_micro == "none" else request.privacy.delta
-    return None if epsilon is None else Budget(epsilon, min(offer.delta, asked))
+    return None if epsilon is None else Budget(epsilon, _delta(request, offer))
 
 
-def grant_budget(request: AccessRequest, epsilon_micro: MicroEpsilon) -> Budget | None:
+def grant_budget(request: AccessRequest, epsilon_micro: MicroEpsilon, offer: Dataset) -> Budget | None:
     """The most that all runs of a grant may cost together. `epsilon_micro` is what the grant covers."""
     epsilon = _least([epsilon_micro])
-    return None if epsilon is None else Budget(epsilon, request.privacy.delta)
+    return None if epsilon is None else Budget(epsilon, _delta(request, offer))
 
 
 def dataset_budget(offer: Dataset) -> Budget | None:
@@ -67,6 +66,11 @@ def overspent(subject: str, spent: int | None, budget: Budget) -> Refused:
         f"{subject} has a budget of epsilon {budget.epsilon_micro / MICRO:.6g} at delta {budget.delta:.2g}, and with "
         f"this run {total} would be spent. Lower the run's epsilon, or raise the budget.",
     )
+
+
+def _delta(request: AccessRequest, offer: Dataset) -> float:
+    """The delta that belongs to an epsilon: what was asked for with it, and no more than the policy allows."""
+    return offer.delta if request.privacy.epsilon_micro == "none" else min(offer.delta, request.privacy.delta)
 
 
 def _micro(epsilon: float | str) -> MicroEpsilon:

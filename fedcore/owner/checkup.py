@@ -9,9 +9,10 @@ from fedcore.owner.ceilings import Ceilings
 from fedcore.owner.config import Config, Dataset
 from fedcore.owner.config_problems import Problem
 from fedcore.owner.datasets import DatasetProblem, Datasets
-from fedcore.owner.home import Home
+from fedcore.owner.home import Home, HomeError
 from fedcore.owner.installed import allowed_registry
 from fedcore.owner.journal import Journal, JournalError
+from fedcore.owner.ledger import LedgerError, open_ledger
 from fedcore.owner.mocks import MockProblem
 from fedcore.plugin_api.backends import LEAK_TEXTS, EncryptionBackend, Leak
 from fedcore.plugin_api.registry import (
@@ -69,6 +70,23 @@ def _problems(home: Home, policy: Config) -> Iterator[Problem]:
         else:
             yield from _catalogue_problems(datasets, name)
     yield from _journal_problems(home)
+    yield from _ledger_problems(home, policy)
+
+
+def _ledger_problems(home: Home, policy: Config) -> Iterator[Problem]:
+    try:
+        home.counter_path(policy.ledger)
+        if home.ledger_path.exists():
+            with open_ledger(home) as ledger:
+                held = ledger.held()
+            if held is not None:
+                yield Problem("ledger", f"it is held: {held.rstrip('.')}", "See `fedcore-owner ledger show`")
+    except (HomeError, LedgerError) as error:
+        yield Problem("[ledger]", str(error).rstrip("."), "Nothing leaves this host until then")
+    if policy.ledger.receipts == "required" and not policy.peers:
+        yield Problem(
+            "[ledger] receipts", "they are required, and there are no peers", "Pin a peer that gives them"
+        )
 
 
 def _identity_problems(home: Home, policy: Config) -> Iterator[Problem]:

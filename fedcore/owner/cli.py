@@ -22,6 +22,7 @@ from fedcore.owner.grants_cli import app as grants_app
 from fedcore.owner.home import DEFAULT_HOME, Home
 from fedcore.owner.installed import allowed_registry
 from fedcore.owner.journal_cli import app as journal_app
+from fedcore.owner.ledger_cli import app as ledger_app
 from fedcore.owner.outbox_cli import app as outbox_app
 from fedcore.owner.template import UNKNOWN, template
 
@@ -34,6 +35,7 @@ app = typer.Typer(
 app.add_typer(grants_app, name="grants")
 app.add_typer(outbox_app, name="outbox")
 app.add_typer(journal_app, name="journal")
+app.add_typer(ledger_app, name="ledger")
 
 
 @app.command()

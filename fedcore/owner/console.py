@@ -16,6 +16,7 @@ from fedcore.owner.config_problems import ConfigError
 from fedcore.owner.held_grant import GrantError
 from fedcore.owner.home import HomeError
 from fedcore.owner.journal import JournalError
+from fedcore.owner.ledger import LedgerError
 from fedcore.plugin_api.registry import PluginError
 from fedcore.wire.codes import EXPLANATIONS
 from fedcore.wire.encoding import WireError
@@ -43,7 +44,15 @@ def told_plainly() -> Iterator[None]:
             f"{len(error.problems)} mistake(s) in owner.toml: nothing runs until they are corrected."
         )
         raise typer.Exit(1) from None
-    except (HomeError, KeyFileError, JournalError, GrantError, PluginError, BrokerError) as error:
+    except (
+        HomeError,
+        KeyFileError,
+        JournalError,
+        LedgerError,
+        GrantError,
+        PluginError,
+        BrokerError,
+    ) as error:
         errors.print(str(error), markup=False)
         raise typer.Exit(1) from None
     except WireError as error:

@@ -29,6 +29,7 @@ from fedcore.wire.access import GrantStanding
 from fedcore.wire.catalogue import MockRef
 from fedcore.wire.codes import RefusalCode
 from fedcore.wire.encoding import MAXIMUM_MESSAGE_BYTES, Digest, Message, Seconds, WireError
+from fedcore.wire.heads import HeadReceipt
 from fedcore.wire.keys import SigningKey
 from fedcore.wire.orders import ArtefactRef
 from fedcore.wire.reports import Announcement
@@ -41,6 +42,7 @@ CHUNK_BYTES: Final = 4 * 1024 * 1024
 LONGEST_ORDERS: Final = 32 * MAXIMUM_MESSAGE_BYTES
 LONGEST_ANSWER: Final = 64 * 1024
 LONGEST_WANTED: Final = 128 * 1024
+LONGEST_HEADS: Final = MAXIMUM_MESSAGE_BYTES
 FIRST_WAIT: Final = 0.25
 LONGEST_WAIT: Final = 30.0
 _ATTEMPTS_AT_ARTEFACTS: Final = 8
@@ -74,6 +76,13 @@ class _Notices(Message):
 
 class _Wanted(Message):
     wanted: Annotated[tuple[Digest, ...], Field(max_length=1000)]
+
+
+class Heads(Message):
+    """Signed heads of other hosts' ledgers that this host has not answered, and receipts for its own."""
+
+    heads: Annotated[tuple[Signed, ...], Field(max_length=64)]
+    receipts: Annotated[tuple[Signed, ...], Field(max_length=64)]
 
 
 @dataclass(frozen=True)
@@ -154,6 +163,20 @@ class CoordinatorApi:
     def announce(self, announcement: Announcement) -> None:
         """Tell the coordinator which datasets this host offers now."""
         self._post("/api/host/announcements", announcement.signed_by(self._key))
+
+    def exchange_heads(self, head: Signed) -> Heads:
+        """Say how far this host's ledger has come; what peers ask of theirs, and receipts for this one.
+
+        Raises `CoordinatorAway`, `CoordinatorRefused`, and `WireError` for an answer of another form.
+        """
+        path, body = "/api/host/heads", head.encode().encode()
+        with self._send("POST", path, body, {"Content-Type": "application/json"}) as response:
+            self._expect(response, path, HTTPStatus.OK)
+            return Heads.parse(_read(response, LONGEST_HEADS), LONGEST_HEADS)
+
+    def give_receipt(self, receipt: HeadReceipt) -> None:
+        """Bring a receipt for a peer's head. Raises `CoordinatorAway` and `CoordinatorRefused`."""
+        self._post_once("/api/host/head-receipts", receipt.signed_by(self._key))
 
     def wanted_mocks(self) -> tuple[str, ...]:
         """The digests of mock samples that this host has announced and the coordinator does not have."""

@@ -66,6 +66,11 @@ class Home:
         """The privacy ledger: what every run has cost."""
         return self.path / "ledger.sqlite"
 
+    @property
+    def witnessed_path(self) -> Path:
+        """How far the ledgers of peers have come, as they have signed it."""
+        return self.path / "witnessed.json"
+
     def counter_path(self, settings: LedgerSettings) -> Path:
         """Where the ledger's counter lies. Raises `HomeError` for a place within the home."""
         if settings.counter is not None:

@@ -26,7 +26,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Self
 
-from fedcore.owner.budgets import Budget, Limits, overspent
+from fedcore.owner.budgets import Allowance, Budget, overspent
 from fedcore.owner.chain import ACCEPTED, Chain, ChainBroken, Entry, Head, given_up
 from fedcore.owner.facts import Refused
 from fedcore.owner.home import Home
@@ -107,12 +107,12 @@ class Ledger:
 
     # -- the three steps of a run
 
-    def reserve(self, wanted: Reservation, limits: Limits) -> Refused | None:
+    def reserve(self, wanted: Reservation, allowed: Allowance) -> Refused | None:
         """Book the run, or say why not. A run that is booked already is not booked again. Raises `LedgerError`."""
         with self._step():
             if self._reserved(wanted.run) is not None:
                 return None
-            refused = self._shortage(wanted, limits)
+            refused = self._shortage(wanted, allowed)
             if refused is None:
                 self.chain.append(
                     int(self._clock()), RESERVED, wanted.run, _content(wanted), wanted.grant, wanted.dataset
@@ -168,14 +168,14 @@ class Ledger:
 
     # -- what is spent
 
-    def balance(self, wanted: Reservation, limits: Limits) -> Balance:
+    def balance(self, wanted: Reservation, allowed: Allowance) -> Balance:
         """What is spent once `wanted` is booked. Epsilon is only worked out where a budget limits it."""
         with _as_ledger_errors(self.path):
             return Balance(
                 runs=self._runs(wanted),
                 counted=self._reserved(wanted.run) is not None,
-                grant_micro=_cost(self._with(wanted, grant=wanted.grant), limits.grant),
-                dataset_micro=_cost(self._with(wanted, dataset=wanted.dataset), limits.dataset),
+                grant_micro=_cost(self._with(wanted, grant=wanted.grant), allowed.grant),
+                dataset_micro=_cost(self._with(wanted, dataset=wanted.dataset), allowed.dataset),
             )
 
     def booked(self, grant: str | None = None, dataset: str | None = None) -> list[Entry]:
@@ -250,20 +250,20 @@ class Ledger:
 
     # -- budgets, always inside a step
 
-    def _shortage(self, wanted: Reservation, limits: Limits) -> Refused | None:
+    def _shortage(self, wanted: Reservation, allowed: Allowance) -> Refused | None:
         held = self._held_refusal()
         if held is not None:
             return held
         runs = self._runs(wanted)
-        if runs >= limits.runs:
+        if runs >= allowed.runs:
             return Refused(
                 RefusalCode.RELEASES_SPENT,
-                f"The grant covers {limits.runs} runs and {runs} are booked. Request access for more.",
+                f"The grant covers {allowed.runs} runs and {runs} are booked. Request access for more.",
             )
-        spent = _cost(self._with(wanted, grant=wanted.grant), limits.grant)
-        if limits.grant is not None and not limits.grant.covers(spent):
-            return overspent("The grant", spent, limits.grant)
-        return self._over_dataset(wanted, limits.dataset)
+        spent = _cost(self._with(wanted, grant=wanted.grant), allowed.grant)
+        if allowed.grant is not None and not allowed.grant.covers(spent):
+            return overspent("The grant", spent, allowed.grant)
+        return self._over_dataset(wanted, allowed.dataset)
 
     def _over_dataset(self, wanted: Reservation, budget: Budget | None) -> Refused | None:
         spent = _cost(self._with(wanted, dataset=wanted.dataset), budget)

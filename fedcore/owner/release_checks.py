@@ -207,10 +207,13 @@ def enough_rows_of_each_class_are_counted(leaving: Leaving) -> Decision:
 
 
 def row_counts_are_rounded(leaving: Leaving) -> Decision:
-    """Where the rows themselves do not leave, their number leaves rounded."""
+    """Where the rows themselves do not leave, their number leaves rounded, or with noise where the policy says so."""
     result, to = leaving.result, leaving.round_rows_to
     exact = isinstance(result, Prepared) and leaving.protocol is Protocol.POOLED
-    shown = result.rows if isinstance(result, Checked | Trained | Prepared) and not exact else None
+    noisy = (
+        isinstance(result, Checked) and leaving.offer is not None and leaving.offer.count_epsilon != "none"
+    )
+    shown = result.rows if isinstance(result, Checked | Trained | Prepared) and not (exact or noisy) else None
     return _require(
         shown is None or shown % to == 0, f"{leaving.phase} would show {shown} rows, no multiple of {to}."
     )

@@ -24,8 +24,7 @@ from fedcore.owner.ledger_counter import Counter
 from fedcore.owner.orders import OrderStore
 from fedcore.owner.tasks import InlineBell
 from fedcore.owner.warming import warm_plugins
-from fedcore.owner.work import registry_of
-from fedcore.plugin_api.registry import AllowedDistribution
+from fedcore.plugin_api.registry import AllowedDistribution, Registry
 
 POINTS: Final[dict[str, tuple[type, str, bool]]] = {
     "before the ledger reserves": (Ledger, "reserve", False),
@@ -70,7 +69,7 @@ def live(home: Home, point: str) -> None:
 
 def main(home: Home) -> None:
     logging.disable(logging.CRITICAL)
-    warm_plugins(registry_of((AllowedDistribution("fedcore"),)))
+    warm_plugins(Registry.of_distributions([AllowedDistribution("fedcore")]))
     print("ready", flush=True)
     for line in sys.stdin:
         pid = os.fork()

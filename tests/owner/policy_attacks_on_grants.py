@@ -9,7 +9,7 @@ from fedcore.wire.codes import RefusalCode
 from fedcore.wire.spec import Privacy, Protocol
 
 from .attack import Attack
-from .policy_cases import EVE, NOW, POOLED, SAM, Case
+from .policy_cases import EVE, NOW, POOLED, PRIVATE, SAM, Case
 
 DAY = 86_400
 
@@ -220,6 +220,7 @@ ON_GRANTS = [
             request={"privacy": Privacy(epsilon_micro=1_000_000)},
             grant={"epsilon_micro": "none"},
             held={"epsilon_micro": "none"},
+            ledger=PRIVATE.ledger,
         ),
     ),
 ]

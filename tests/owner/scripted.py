@@ -19,6 +19,7 @@ import httpx
 
 from fedcore.wire.access import Grant, GrantNotice, GrantStanding, Standing
 from fedcore.wire.encoding import WireError
+from fedcore.wire.heads import HeadReceipt
 from fedcore.wire.keys import SigningKey
 from fedcore.wire.orders import Order, Phase, order_id
 from fedcore.wire.reports import Announcement, Report
@@ -40,6 +41,9 @@ class ScriptedCoordinator:
     mocks: dict[str, bytes] = field(default_factory=dict)
     notices: list[tuple[str, Signed]] = field(default_factory=list)
     standings: list[Signed] = field(default_factory=list)
+    heads: dict[str, Signed] = field(default_factory=dict)
+    head_receipts: dict[tuple[str, str], Signed] = field(default_factory=dict)
+    """By the digest of the head and the host that gives the receipt."""
     requests: list[tuple[str, str]] = field(default_factory=list)
     failures: list[int] = field(default_factory=list)
     """Statuses that the next requests are answered with, before anything is looked at; 0 drops the answer."""
@@ -142,6 +146,12 @@ class ScriptedCoordinator:
             case ["api", "host", "announcements"]:
                 self.announcements[host] = Signed.from_bytes(body)
                 return 200, {}, b"{}"
+            case ["api", "host", "heads"]:
+                return self._heads(host, Signed.from_bytes(body))
+            case ["api", "host", "head-receipts"]:
+                signed = Signed.from_bytes(body)
+                self.head_receipts[signed.open(HeadReceipt).asked, host] = signed
+                return 200, {}, b"{}"
             case ["api", "host", "mocks"]:
                 return 200, {}, json.dumps({"wanted": self._wanted_mocks(host)}).encode()
             case ["api", "host", "mocks", digest]:
@@ -177,6 +187,18 @@ class ScriptedCoordinator:
             found = [json.loads(signed.encode()) for signed in waiting()]
             answer = {"cursor": len(self.orders), "orders": found, "grants": len(self.notices)}
             return 200, {}, json.dumps(answer).encode()
+
+    def _heads(self, host: str, signed: Signed) -> Answer:
+        self.heads[host] = signed
+        others = [
+            head
+            for other, head in self.heads.items()
+            if other != host and (head.digest, host) not in self.head_receipts
+        ]
+        receipts = [receipt for (asked, _), receipt in self.head_receipts.items() if asked == signed.digest]
+        found = {"heads": others, "receipts": receipts}
+        body = {name: [json.loads(item.encode()) for item in group] for name, group in found.items()}
+        return 200, {}, json.dumps(body).encode()
 
     def _report(self, signed: Signed) -> Answer:
         report = signed.open(Report)

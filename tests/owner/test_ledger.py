@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from fedcore.owner.budgets import Budget, Limits
+from fedcore.owner.budgets import Allowance, Budget
 from fedcore.owner.chain import FIRST, ChainBroken, Head
 from fedcore.owner.facts import Refused
 from fedcore.owner.ledger import Ledger, LedgerError, Reservation
@@ -23,7 +23,7 @@ from fedcore.privacy.mechanisms import MICRO, DiscreteLaplace, Mechanism, Rows, 
 from fedcore.wire.codes import RefusalCode
 
 DELTA = 1e-6
-PLENTY = Limits(runs=1000)
+PLENTY = Allowance(runs=1000)
 
 
 def counts(epsilon: Fraction | int, rows: Rows = Rows.ALL) -> DiscreteLaplace:
@@ -38,9 +38,9 @@ def wanted(
 
 def limits(
     grant: float | None = None, dataset: float | None = None, runs: int = 1000, delta: float = 0.0
-) -> Limits:
+) -> Allowance:
     budgets = [None if e is None else Budget(int(e * MICRO), delta) for e in (grant, dataset)]
-    return Limits(runs, *budgets)
+    return Allowance(runs, *budgets)
 
 
 @pytest.fixture

@@ -337,5 +337,11 @@ def test_a_class_that_does_not_occur_says_nothing_and_an_epsilon_bounds_what_cou
     assert passes(leaving(Phase.TRAIN, LOCAL, result=Trained(rows=0, curve=None), private=True)) == Allowed()
 
 
+def test_a_row_count_with_noise_needs_no_rounding() -> None:
+    noisy = OFFER.model_copy(update={"count_epsilon": 0.5})
+    assert passes(leaving(Phase.CHECK, result=Checked(rows=317), offer=noisy)) == Allowed()
+    assert isinstance(passes(leaving(Phase.CHECK, result=Checked(rows=317))), Refused)
+
+
 def test_sizes_keep_two_digits() -> None:
     assert [two_digits(number) for number in (0, 7, 99, 100, 101, 12_345)] == [0, 7, 99, 100, 100, 12_000]

@@ -14,6 +14,7 @@ from fedcore.coordinator.api.files import file_response
 from fedcore.coordinator.api.host_auth import Refusal, authenticate, check_method, for_hosts
 from fedcore.coordinator.api.waiting import in_database, latest_for_hosts, watch
 from fedcore.coordinator.governance import audit, standings
+from fedcore.coordinator.governance import heads as carried_heads
 from fedcore.coordinator.governance.announcements import announce, keep_mock, wanted_mocks
 from fedcore.coordinator.governance.audit import Action
 from fedcore.coordinator.governance.models import OwnerHost
@@ -30,6 +31,7 @@ from fedcore.wire.signing import Signed
 
 CHUNK_BYTES: Final = 4 * 1024 * 1024
 ENVELOPE_BYTES: Final = 2 * MAXIMUM_MESSAGE_BYTES
+HEAD_BYTES: Final = 16 * 1024
 LONGEST_WAIT: Final = 30.0
 ORDERS_PER_ANSWER: Final = 16
 NOTICES_PER_ANSWER: Final = 16
@@ -128,6 +130,22 @@ def grants(request: HttpRequest, host: OwnerHost, body: bytes) -> HttpResponse:
 def standing(request: HttpRequest, host: OwnerHost, body: bytes) -> HttpResponse:
     """Take the host's signed word on how a grant stands there."""
     standings.receive(host, Signed.from_bytes(body))
+    return JsonResponse({"accepted": True})
+
+
+@for_hosts("POST", HEAD_BYTES)
+def heads(request: HttpRequest, host: OwnerHost, body: bytes) -> HttpResponse:
+    """Take how far the host's privacy ledger has come; what other hosts ask, and their receipts for it."""
+    asked, receipts = carried_heads.exchange(host, Signed.from_bytes(body))
+    found = {"heads": asked, "receipts": receipts}
+    lists = (f'"{name}":[{",".join(signed.encode() for signed in group)}]' for name, group in found.items())
+    return HttpResponse(f"{{{','.join(lists)}}}", content_type="application/json")
+
+
+@for_hosts("POST", HEAD_BYTES)
+def head_receipts(request: HttpRequest, host: OwnerHost, body: bytes) -> HttpResponse:
+    """Take the host's signed receipt for the head of another host's privacy ledger."""
+    carried_heads.keep_receipt(host, Signed.from_bytes(body))
     return JsonResponse({"accepted": True})
 
 

@@ -26,5 +26,7 @@ urlpatterns = [
     path("host/mocks/<digest:digest>", host.mock, name="host-mock"),
     path("host/grants", host.grants, name="host-grants"),
     path("host/standings", host.standing, name="host-standings"),
+    path("host/heads", host.heads, name="host-heads"),
+    path("host/head-receipts", host.head_receipts, name="host-head-receipts"),
     path("host/artefacts/<order:order_id>/<digest:digest>", host.artefact, name="host-artefact"),
 ]

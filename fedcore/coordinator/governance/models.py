@@ -1,6 +1,6 @@
 """The tables of governance: `people` (organisations, people, keys), `logins` and `second_factor` (how people come in),
 `lockouts`, `catalogue` (hosts, datasets), `access` (requests, grants), `thread` (what was said about a request),
-`dry_runs`, `notices` and `audit.entries`."""
+`dry_runs`, `heads` (of the owners' ledgers), `notices` and `audit.entries`."""
 
 from fedcore.coordinator.governance.access import (
     UNDECIDED,
@@ -20,6 +20,7 @@ from fedcore.coordinator.governance.catalogue import (
     Sensitivity,
 )
 from fedcore.coordinator.governance.dry_runs import DryRun, DryRunState
+from fedcore.coordinator.governance.heads import HostHead, HostHeadReceipt
 from fedcore.coordinator.governance.lockouts import Lockout
 from fedcore.coordinator.governance.logins import ApiToken, StoredSession
 from fedcore.coordinator.governance.notices import Notice
@@ -39,6 +40,8 @@ __all__ = [
     "DryRun",
     "DryRunState",
     "Grant",
+    "HostHead",
+    "HostHeadReceipt",
     "HostStanding",
     "Lockout",
     "Membership",

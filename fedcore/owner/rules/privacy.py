@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from fedcore.owner.budgets import dataset_budget, grant_budget, overspent, run_budget
+from fedcore.owner.budgets import Budget, dataset_budget, grant_budget, overspent, run_budget
 from fedcore.owner.facts import Allowed, Decision
 from fedcore.owner.rules.case import OwnerWork, require
 from fedcore.privacy.mechanisms import MICRO
@@ -24,7 +24,7 @@ def ledger_is_not_held(work: OwnerWork) -> Decision:
 
 
 def privacy_limit_is_kept(work: OwnerWork) -> Decision:
-    limited = run_budget(work.request, work.limits.epsilon_micro, work.offer) or dataset_budget(work.offer)
+    limited = _limit(work) or dataset_budget(work.offer)
     return require(
         limited is None or _promises(work),
         RefusalCode.EPSILON_NOT_ALLOWED,
@@ -34,10 +34,7 @@ def privacy_limit_is_kept(work: OwnerWork) -> Decision:
 
 
 def epsilon_is_within_its_limits(work: OwnerWork) -> Decision:
-    asked, limit = (
-        work.facts.spec.privacy.epsilon_micro,
-        run_budget(work.request, work.limits.epsilon_micro, work.offer),
-    )
+    asked, limit = work.facts.spec.privacy.epsilon_micro, _limit(work)
     return require(
         asked == "none" or limit is None or asked <= limit.epsilon_micro,
         RefusalCode.EPSILON_NOT_ALLOWED,
@@ -47,10 +44,7 @@ def epsilon_is_within_its_limits(work: OwnerWork) -> Decision:
 
 
 def delta_is_within_its_limits(work: OwnerWork) -> Decision:
-    delta, limit = (
-        work.facts.spec.privacy.delta,
-        run_budget(work.request, work.limits.epsilon_micro, work.offer),
-    )
+    delta, limit = work.facts.spec.privacy.delta, _limit(work)
     allowed = work.offer.delta if limit is None else limit.delta
     return require(
         not _promises(work) or delta <= allowed,
@@ -83,13 +77,19 @@ def ledger_is_confirmed(work: OwnerWork) -> Decision:
 
 
 def budget_of_the_grant_is_left(work: OwnerWork) -> Decision:
-    budget, spent = grant_budget(work.request, work.limits.epsilon_micro), work.facts.ledger.grant_micro
+    budget = grant_budget(work.request, work.limits.epsilon_micro, work.offer)
+    spent = work.facts.ledger.grant_micro
     return Allowed() if budget is None or budget.covers(spent) else overspent("The grant", spent, budget)
 
 
 def budget_of_the_dataset_is_left(work: OwnerWork) -> Decision:
     budget, spent = dataset_budget(work.offer), work.facts.ledger.dataset_micro
     return Allowed() if budget is None or budget.covers(spent) else overspent(work.subject, spent, budget)
+
+
+def _limit(work: OwnerWork) -> Budget | None:
+    """The most that the run itself may cost."""
+    return run_budget(work.request, work.limits.epsilon_micro, work.offer)
 
 
 def _promises(work: OwnerWork) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import secrets
 import time
 from datetime import timedelta
 from typing import Any
@@ -17,6 +18,7 @@ from fedcore.coordinator.runs.models import RunOrder
 from fedcore.wire.access import GrantStanding, Standing
 from fedcore.wire.codes import RefusalCode
 from fedcore.wire.dry_runs import DryRunPlan
+from fedcore.wire.heads import HeadReceipt, LedgerHead
 from fedcore.wire.keys import HostCard, SealingKey, SigningKey
 from fedcore.wire.orders import Phase
 from fedcore.wire.reports import Announcement, DatasetOffer, Report, Status
@@ -144,6 +146,20 @@ def announcement(world: World, who: str, thing: Thing) -> Body:
     )  # fmt: skip
     message = Announcement(datasets=(offer,), announced_at=int(time.time()) + 5)
     return Body(message.signed_by(key_of(world, who)).encode().encode())
+
+
+def head(world: World, who: str, thing: Thing) -> Body:
+    """How far the sender's ledger has come."""
+    message = LedgerHead(serial=1, digest="1" * 64, nonce=secrets.token_hex(16), at=int(time.time()) + 5)
+    return Body(message.signed_by(key_of(world, who)).encode().encode())
+
+
+def head_receipt(world: World, who: str, thing: Thing) -> Body:
+    """A receipt for what the sender itself asks: it changes nothing."""
+    message = LedgerHead(serial=1, digest="1" * 64, nonce=secrets.token_hex(16), at=int(time.time()))
+    asked = message.signed_by(key_of(world, who))
+    receipt = HeadReceipt(asked=asked.digest, latest=asked, at=int(time.time()))
+    return Body(receipt.signed_by(key_of(world, who)).encode().encode())
 
 
 def chunk(world: World, who: str, thing: Thing) -> Body:

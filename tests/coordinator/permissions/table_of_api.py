@@ -228,6 +228,8 @@ HOST_ROWS: Final = [
     Row("api/host/mocks/<digest:digest>", FOR_HOSTS, {"PUT": does(sent.mock, SEEN["mocks"])}, "mocks"),
     Row("api/host/reports", FOR_HOSTS, {"POST": does(sent.report, SEEN["orders"])}, "orders"),
     Row("api/host/announcements", FOR_HOSTS, {"POST": does(sent.announcement, HOSTS)}),
+    Row("api/host/heads", FOR_HOSTS, {"POST": does(sent.head, HOSTS)}),
+    Row("api/host/head-receipts", FOR_HOSTS, {"POST": does(sent.head_receipt, NONE, idle=HOSTS)}),
     Row(
         "api/host/artefacts/<order:order_id>/<digest:digest>",
         FOR_HOSTS,
