@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, Final
 
 from django.core.cache import cache
@@ -17,17 +18,19 @@ from django.db import connection, transaction
 from django.http import HttpRequest, HttpResponseBase
 from django.template.response import SimpleTemplateResponse
 from django.test import Client, RequestFactory
+from django.utils import timezone
 
+from fedcore.coordinator.governance.models import StoredSession
 from fedcore.wire.requests import sign_request
 from tests.coordinator.permissions.who import HOSTS, NO_HOSTS, STRANGERS
 from tests.coordinator.permissions.world import World
 
 WRITES: Final = re.compile(r'^(?:INSERT(?: OR \w+)? INTO|UPDATE|DELETE FROM|REPLACE INTO) "?(\w+)"?')
 UNIMPORTANT: Final = re.compile(
-    r'"django_session"|"axes_access|^UPDATE "governance_ownerhost" SET "last_contact" = '
-    r'|^UPDATE "governance_person" SET "last_login" = '
+    r'"(?:governance_storedsession|governance_audit\w+|axes_access\w+)"'
+    r'|^UPDATE "governance_ownerhost" SET "last_contact" = |^UPDATE "governance_person" SET "last_login" = '
 )
-"""What whoever knocks may leave behind: sessions, counts of logins, and when a host or person was last here."""
+"""What whoever knocks may leave behind: sessions, failed logins, entries of the audit, and when one was last here."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,7 @@ class Asking:
             client = Client()
             client.force_login(person)
             self._sessions[name] = client.cookies["sessionid"].value
+        StoredSession.objects.update(last_used_at=timezone.now() + timedelta(days=1))
 
     def ask(self, who: str, method: str, address: str, body: Body, in_browser: bool) -> Answer:
         """One request, undone afterwards. `in_browser`: with a session, as the admin takes; else with a token."""

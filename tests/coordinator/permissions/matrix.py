@@ -133,8 +133,10 @@ class Matrix:
 
     def _of_person(self, row: Row, method: str, rule: Rule, who: str) -> Iterator[str]:
         *there, missing = self.world.of(row.kind)
-        if who not in row.surface.inside:
-            there = there[:1]  # The door does not depend on the row.
+        if who not in row.surface.inside or who not in SOME:
+            # The door does not depend on the row; and what is hidden from many is asked for by some of them.
+            hidden = [thing for thing in there if who not in rule.allowed(thing) | rule.reads(thing)]
+            there = [thing for thing in there if thing not in hidden[1:]]
         compared = self._ask(row, method, rule, who, missing)
         for thing in [*there, missing]:
             answer = compared if thing is missing else self._ask(row, method, rule, who, thing)

@@ -6,6 +6,7 @@ import base64
 import json
 import secrets
 import time
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -186,8 +187,26 @@ def new_password(world: World, who: str, thing: Thing) -> Body:
     return as_form(old_password=PASSWORD, new_password1=NEW_PASSWORD, new_password2=NEW_PASSWORD)
 
 
-def password_for_somebody(world: World, who: str, thing: Thing) -> Body:
-    return as_form(password1=NEW_PASSWORD, password2=NEW_PASSWORD, usable_password="true")
+def code(world: World, who: str, thing: Thing) -> Body:
+    """A code of no second factor."""
+    return as_form(code="123456", password=PASSWORD)
+
+
+def first_run(world: World, who: str, thing: Thing) -> Body:
+    return as_form(code="0000", username="first", password=NEW_PASSWORD, again=NEW_PASSWORD, title="Mine")
+
+
+def all_others(world: World, who: str, thing: Thing) -> Body:
+    """End every session and token but the one of the request."""
+    return replace(as_form(), query="?others")
+
+
+def export(world: World, who: str, thing: Thing) -> Body:
+    return as_form(format="jsonl")
+
+
+def exported(thing: Thing) -> str:
+    return f'"serial":{thing.key},'
 
 
 def dialog(world: World, who: str, thing: Thing) -> Body:
@@ -241,14 +260,9 @@ def host(world: World, who: str, thing: Thing) -> Body:
 def person(world: World, who: str, thing: Thing) -> Body:
     known = Person.objects.filter(pk=thing.key if thing.key.isdigit() else None).first()
     owner = known.organisation_id if known else _own_organisation(world, who)
-    counts = {
-        f"{name}-{part}_FORMS": "0" for name in ("memberships", "keys") for part in ("TOTAL", "INITIAL")
-    }
-    passwords = {"password1": NEW_PASSWORD, "password2": NEW_PASSWORD, "usable_password": "true"}
+    counts = {f"keys-{part}_FORMS": "0" for part in ("TOTAL", "INITIAL")}
     username = known.username if known else "new"
-    return as_form(
-        username=username, organisation=owner, is_active="on", first_name="Another", **counts, **passwords
-    )
+    return as_form(username=username, organisation=owner, is_active="on", first_name="Another", **counts)
 
 
 def _own_organisation(world: World, who: str) -> Any:

@@ -21,6 +21,9 @@ from tests.coordinator.permissions.who import (
     EDITS_ALL,
     EVERYBODY,
     NONE,
+    OVERSEES,
+    ROOT,
+    SEES_ALL,
     WITH_ROLE,
     Who,
     who,
@@ -99,13 +102,45 @@ def dialog(address: str, kind: str, may: Named, send: Send = sent.dialog) -> Row
     )
 
 
+OVERSEEING: Final = SEES_ALL.union(*OVERSEES.values())
+
 ENDED: Final = {"finished": who("sam"), "eves": who("eve")}
 """Runs that have ended are their scientist's to delete."""
+
+ADMINISTRATED: Final = {
+    "sam": UMA,
+    "olga": HANA,
+    "paul": BEA,
+    "ada": EDITS_ALL,
+    "spare": HANA,
+    "root": ROOT,
+}
+"""People by whoever may change, disable and log them out: the own administrator, and the operator's."""
+LET_IN: Final = {**dict.fromkeys(("sam", "olga", "paul", "ada"), ROOT), "spare": HANA}
+"""People whose password may be reset, so that nobody becomes somebody with more roles."""
+WITH_OWN: Final = {name: who(name) | may for name, may in ADMINISTRATED.items() if name != "spare"} | {
+    "spare": HANA
+}
+"""The same, and everybody for themselves."""
 
 ADMIN_PAGES: Final = [
     Row("admin/", ADMIN, {"GET": reads(WITH_ROLE), "POST": reads(WITH_ROLE)}),
     Row("admin/search/", ADMIN, {"GET": reads(WITH_ROLE), "POST": reads(WITH_ROLE)}),
     Row("admin/jsi18n/", ADMIN, {"GET": reads(WITH_ROLE)}),
+    Row("admin/login/code/", ADMIN, {"GET": reads(NONE), "POST": does(sent.code, NONE)}),
+    Row(
+        "admin/login/second-factor/",
+        ADMIN,
+        {"GET": reads(WITH_ROLE), "POST": Rule({"": WITH_ROLE}, send=sent.code)},
+    ),
+    Row(
+        "admin/welcome/<uidb64>/<token>/",
+        OPEN_PAGE,
+        {"GET": reads(EVERYBODY), "POST": Rule({"": EVERYBODY}, send=sent.nothing)},
+        "invitations",
+        parameters=lambda world, thing: {"uidb64": world.place_of_spare},
+    ),
+    Row("admin/first-run/", OPEN_PAGE, {"GET": reads(NONE), "POST": does(sent.first_run, NONE)}),
     Row(
         "admin/login/",
         OPEN_PAGE,
@@ -171,28 +206,26 @@ ADMIN_OF_PEOPLE: Final = [
         "governance/person",
         "people",
         adds=ADMINISTRATORS,
-        changes=(
-            PERSON_CHANGES := {
-                "sam": UMA,
-                "olga": HANA,
-                "paul": BEA,
-                "ada": EDITS_ALL,
-                "spare": HANA,
-                "root": EDITS_ALL,
-            }
-        ),
-        deletes=dict.fromkeys(SEEN["people"], EDITS_ALL),
+        changes=ADMINISTRATED,
         form=sent.person,
     ),
+    dialog("governance/person/<path:object_id>/reset_password/", "people", LET_IN),
+    dialog("governance/person/<path:object_id>/reset_second_factor/", "people", {"spare": HANA}),
+    dialog("governance/person/<path:object_id>/end_logins/", "people", ADMINISTRATED),
+    Row("admin/security/", ADMIN, {"GET": reads(WITH_ROLE)}),
+    Row("admin/security/factor/", ADMIN, {"GET": reads(NONE), "POST": does(sent.code, NONE)}),
+    Row("admin/security/<int:person_id>/", ADMIN, {"GET": Rule(WITH_OWN)}, "people"),
     Row(
-        "admin/governance/person/<id>/password/",
+        "admin/security/<int:person_id>/end/",
         ADMIN,
         {
-            "GET": Rule(PERSON_CHANGES, told=SEEN["people"]),
-            "POST": does(sent.password_for_somebody, PERSON_CHANGES, told=SEEN["people"]),
+            "GET": Rule(WITH_OWN, send=sent.all_others),
+            "POST": does(sent.all_others, WITH_OWN),
         },
         "people",
     ),
+    *of_model("governance/lockout", "lockouts", lists_to=ADMINISTRATORS | SEES_ALL),
+    dialog("governance/lockout/<path:object_id>/lift/", "lockouts", {"sams": UMA}),
     *of_model("governance/personkey", "keys"),
     dialog(
         "governance/personkey/<path:object_id>/revoke/",
@@ -227,6 +260,20 @@ ADMIN_OF_CATALOGUE: Final = [
         form=sent.host,
     ),
     *of_model("governance/dataset", "datasets"),
+]
+
+ADMIN_OF_AUDIT: Final = [
+    *of_model("governance/auditentry", "entries"),
+    Row(
+        "admin/governance/auditentry/export/",
+        ADMIN,
+        {"POST": Rule({"": WITH_ROLE}, send=sent.export, lists=("entries", SEEN["entries"], sent.exported))},
+    ),
+    Row(
+        "admin/governance/auditentry/processing/",
+        ADMIN,
+        {"POST": Rule({"": OVERSEEING}, send=sent.export)},
+    ),
 ]
 
 ADMIN_OF_WORK: Final = [

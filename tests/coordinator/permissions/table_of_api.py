@@ -117,6 +117,14 @@ API_ROWS: Final = [
     Row("api/logout", API, {"POST": does(None, LOGS_IN)}),
     Row("api/me", API, {"GET": reads(LOGS_IN)}),
     Row("api/keys", API, {"GET": reads(LOGS_IN), "POST": does(sent.new_key, LOGS_IN)}),
+    Row("api/tokens", API, {"GET": lists(LOGS_IN, "tokens", SEEN["tokens"])}),
+    Row("api/tokens/<token:name>", API, {"DELETE": does(None, SEEN["tokens"])}, "tokens"),
+    Row(
+        "api/audit",
+        API,
+        {"GET": lists(LOGS_IN, "entries", SEEN["entries"], lambda thing: f'"serial":{thing.key},')},
+    ),
+    Row("api/audit/head", API, {"GET": reads(LOGS_IN)}),
     Row("api/plugins", API, {"GET": reads(LOGS_IN)}),
     Row(
         "api/datasets",

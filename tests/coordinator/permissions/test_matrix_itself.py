@@ -25,6 +25,7 @@ from tests.coordinator.permissions.addresses import addresses
 from tests.coordinator.permissions.matrix import API, Matrix, Row, Rule, without_a_row
 from tests.coordinator.permissions.table_of_admin import (
     ADMIN_OF_ACCESS,
+    ADMIN_OF_AUDIT,
     ADMIN_OF_CATALOGUE,
     ADMIN_OF_PEOPLE,
     ADMIN_OF_WORK,
@@ -37,7 +38,7 @@ pytestmark = pytest.mark.django_db
 
 TABLE = [
     *(*API_ROWS, *RUN_ROWS, *HOST_ROWS),
-    *(*ADMIN_PAGES, *ADMIN_OF_PEOPLE, *ADMIN_OF_ACCESS, *ADMIN_OF_CATALOGUE, *ADMIN_OF_WORK),
+    *(*ADMIN_PAGES, *ADMIN_OF_PEOPLE, *ADMIN_OF_ACCESS, *ADMIN_OF_CATALOGUE, *ADMIN_OF_AUDIT, *ADMIN_OF_WORK),
 ]
 
 

@@ -7,6 +7,7 @@ import pytest
 from tests.coordinator.permissions.matrix import Matrix, Row
 from tests.coordinator.permissions.table_of_admin import (
     ADMIN_OF_ACCESS,
+    ADMIN_OF_AUDIT,
     ADMIN_OF_CATALOGUE,
     ADMIN_OF_PEOPLE,
     ADMIN_OF_WORK,
@@ -18,8 +19,8 @@ pytestmark = pytest.mark.django_db
 
 @pytest.mark.parametrize(
     "rows",
-    [ADMIN_PAGES, ADMIN_OF_PEOPLE, ADMIN_OF_ACCESS, ADMIN_OF_CATALOGUE, ADMIN_OF_WORK],
-    ids=["general pages", "people", "access", "catalogue", "work"],
+    [ADMIN_PAGES, ADMIN_OF_PEOPLE, ADMIN_OF_ACCESS, ADMIN_OF_CATALOGUE, ADMIN_OF_AUDIT, ADMIN_OF_WORK],
+    ids=["general pages", "people", "access", "catalogue", "audit", "work"],
 )
 def test_everybody_does_in_the_admin_what_the_table_says_and_nothing_else(
     matrix: Matrix, rows: list[Row]

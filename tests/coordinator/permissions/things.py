@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from tests.coordinator.permissions.who import (
+    EVERYBODY,
     NONE,
     ROOT,
     SEES_ALL,
@@ -73,6 +74,13 @@ SEEN: Final[dict[str, dict[str, Who]]] = {
         "sams": who("sam") | overseen("university"),
         "eves": who("eve") | SEES_ALL,
         "olgas": who("olga") | HOSPITAL,
+    },
+    "tokens": {"sams": who("sam")},
+    "invitations": {"spares": EVERYBODY},
+    "lockouts": {"sams": SEES_ALL | who("uma")},
+    "entries": {
+        "of olgas approval": HOSPITAL | who("olga"),
+        "of pauls approval": BANK,
     },
     "orders": {"norths": who("north"), "souths": who("south"), "to evaluate": who("north")},
     "mocks": {"norths": who("north"), "souths": who("south")},

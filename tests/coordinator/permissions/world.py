@@ -7,14 +7,17 @@ import json
 import secrets
 import time
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, Final
 
+from axes.models import AccessAttempt
 from django.utils import timezone
-from knox.models import AuthToken
 
-from fedcore.coordinator.governance import decisions, submissions
+from fedcore.coordinator.governance import decisions, invitations, submissions
 from fedcore.coordinator.governance.models import (
     AccessRequest,
+    ApiToken,
+    AuditEntry,
     Dataset,
     DatasetVersion,
     DryRun,
@@ -27,6 +30,7 @@ from fedcore.coordinator.governance.models import (
     PersonKey,
     Role,
 )
+from fedcore.coordinator.governance.second_factor import SecondFactor
 from fedcore.coordinator.runs.advance import advance
 from fedcore.coordinator.runs.models import Run, RunDataset, RunEvent, RunOrder
 from fedcore.coordinator.runs.validation import submit
@@ -62,6 +66,7 @@ MISSING_KEYS: Final[dict[str, str]] = {
     **dict.fromkeys(("requests", "grants", "runs"), "0" * 64),
     **dict.fromkeys(("orders", "dry runs"), "0" * 32),
     "mocks": digest_of(mock_sample(MISSING)),
+    "tokens": "0" * 16,
     "applications": "nothing",
     "nothing": "nothing",
 }
@@ -105,6 +110,8 @@ class World:
     model: str = ""
     names: dict[str, dict[str, str]] = field(default_factory=dict)
     """How datasets are named in addresses."""
+    place_of_spare: str = ""
+    """Who is invited, as the link says it."""
     mocks: dict[str, bytes] = field(default_factory=dict)
     """Mock samples that hosts have announced and not sent, by digest."""
 
@@ -125,8 +132,12 @@ def make_world() -> World:
     _make_requests(world)
     _make_runs(world)
     _make_notices_and_dry_runs(world)
+    _make_what_administrators_and_auditors_see(world)
     for label in SEEN["applications"]:
         world.add("applications", label, label)
+    # When a host was here is noted every time, and when a token was used never: no answer depends on the time of day.
+    OwnerHost.objects.update(last_contact=None)
+    ApiToken.objects.update(last_used_at=timezone.now() + timedelta(days=1))
     for kind, named in SEEN.items():
         assert set(named) == set(world.things.get(kind, {})), f"the rows and the table of {kind} differ"
     return world
@@ -149,13 +160,18 @@ def _make_people(world: World) -> None:
     )
     for username, person in world.people.items():
         world.keys[username] = _register(person)
-        world.tokens[username] = AuthToken.objects.create(user=person)[1]
+        world.tokens[username] = ApiToken.objects.create(user=person)[1]
     assert set(world.people) == EVERY_PERSON
     Person.objects.filter(username="ivan").update(is_active=False)
     Organisation.objects.create(name="spare", title="Spare")
     for name in SEEN["organisations"]:
         world.add("organisations", name, Organisation.objects.get(name=name).pk)
-    _person("spare", hospital)
+    spare = _person("spare", hospital)
+    ApiToken.objects.create(user=spare)
+    SecondFactor.objects.create(user=spare, name="app", salt="0" * 64)
+    place, token = invitations.path_for(spare).strip("/").split("/")[-2:]
+    world.add("invitations", "spares", token)
+    world.place_of_spare = place
     for username in SEEN["people"]:
         world.add("people", username, Person.objects.get(username=username).pk, word_of(username))
     for name in SEEN["keys"]:
@@ -379,6 +395,18 @@ def _make_notices_and_dry_runs(world: World) -> None:
         world.add("dry runs", f"of {name}", tried.pk)
     plan = DryRun.objects.create(asked_by=world.people["eve"], subject={}, state="done")
     world.add("dry runs", "of a plan", plan.pk)
+
+
+def _make_what_administrators_and_auditors_see(world: World) -> None:
+    """Sam's failed login, his token, and what the audit has of two decisions."""
+    known = {"username": "sam", "ip_address": "192.0.2.1", "user_agent": "", "path_info": "/admin/login/"}
+    attempt = AccessAttempt.objects.create(failures_since_start=1, attempt_time=timezone.now(), **known)
+    world.add("lockouts", "sams", attempt.pk)
+    token = ApiToken.objects.get(user=world.people["sam"])
+    world.add("tokens", "sams", token.name)
+    for name, request in (("of olgas approval", "granted"), ("of pauls approval", "eves")):
+        entry = AuditEntry.objects.get(action="approve_request", thing_id=world.things["requests"][request].key)
+        world.add("entries", name, entry.pk)
 
 
 def _person(username: str, organisation: Organisation | None, *roles: Role) -> Person:
