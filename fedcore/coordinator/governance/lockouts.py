@@ -11,7 +11,8 @@ from django.db.models import Exists, OuterRef
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from fedcore.coordinator.governance import rules
+from fedcore.coordinator.governance import audit, rules
+from fedcore.coordinator.governance.audit import Action, Subject, Thing
 from fedcore.coordinator.governance.people import Person
 
 
@@ -50,4 +51,7 @@ class Lockout(AccessAttempt):  # type: ignore[misc]
 
 def lift(lockout: Lockout) -> None:
     """Forget the failed logins under this name, from everywhere: the next attempt is the first."""
-    reset(username=lockout.username)
+    person = Person.objects.filter(username=lockout.username).first()
+    with audit.atomic():
+        audit.record(Action.LIFT_LOCKOUT, person or Subject(Thing.PERSON))
+        reset(username=lockout.username)

@@ -11,11 +11,19 @@ from axes.models import AccessAttempt
 from django.contrib.admin.models import LogEntry
 from django.core.management import CommandError, call_command
 from django.urls import reverse
-from knox.models import AuthToken
 
 from fedcore.coordinator.governance import audit, decisions
 from fedcore.coordinator.governance.audit import Action
-from fedcore.coordinator.governance.models import AuditAddress, AuditEntry, Dataset, Person, PersonKey
+from fedcore.coordinator.governance.models import (
+    ApiToken,
+    AuditAddress,
+    AuditEntry,
+    Dataset,
+    Notice,
+    Person,
+    PersonKey,
+    StoredSession,
+)
 from tests.coordinator.conftest import PASSWORD
 
 
@@ -101,13 +109,17 @@ def test_a_name_is_erased_and_the_chain_stays_whole(cast, client, browser, verif
     cast.sam.save()
     client.post("/admin/login/", {"username": "sam", "password": "wrong"})
     client.post("/admin/login/", {"username": "sam", "password": PASSWORD})
-    AuthToken.objects.create(user=cast.sam)
+    ApiToken.objects.create(user=cast.sam)
     change = reverse("admin:governance_person_change", args=(cast.sam.pk,))
-    inlines = {
-        f"{name}-{part}_FORMS": "0" for name in ("memberships", "keys") for part in ("TOTAL", "INITIAL")
+    form = {
+        "username": "sam",
+        "organisation": cast.sam.organisation_id,
+        "is_active": "on",
+        "roles": "auditor",
     }
-    form = {"username": "sam", "organisation": cast.sam.organisation_id, "is_active": "on", **inlines}
+    form |= {"keys-TOTAL_FORMS": "0", "keys-INITIAL_FORMS": "0"}
     browser(cast.ada).post(change, form | {"first_name": "Samuel", "last_name": "Sciences"})
+    assert LogEntry.objects.exists()
     kept = audit.head().digest
     before = AuditEntry.objects.filter(person=cast.sam).count()
 
@@ -118,7 +130,8 @@ def test_a_name_is_erased_and_the_chain_stays_whole(cast, client, browser, verif
     assert (sam.username, sam.get_full_name(), sam.email) == (f"erased-{sam.pk}", "", "")
     assert (sam.is_active, sam.has_usable_password(), set(sam.roles)) == (False, False, set())
     assert not PersonKey.objects.filter(person=sam, revoked_at=None).exists()
-    assert not AuthToken.objects.filter(user=sam).exists()
+    assert not ApiToken.objects.filter(user=sam).exists()
+    assert not StoredSession.objects.filter(person=sam).exists()
     assert not AccessAttempt.objects.filter(username="sam").exists()
     assert not AuditAddress.objects.filter(person=sam).exists()
     assert {(entry.object_repr, entry.change_message) for entry in LogEntry.objects.all()} == {
@@ -131,7 +144,10 @@ def test_a_name_is_erased_and_the_chain_stays_whole(cast, client, browser, verif
 
 
 def test_an_erased_person_is_shown_by_number(cast, browser, approval):
+    assert Notice.objects.filter(person=cast.sam, text__contains="olga").exists()
     run("anonymise", "olga")
+    assert not Notice.objects.filter(text__contains="olga").exists()
+    assert Notice.objects.filter(person=cast.sam, text__contains=f"erased-{cast.olga.pk}").exists()
     address = reverse("admin:governance_auditentry_change", args=(approval.pk,))
     text = browser(cast.ada).get(address).content.decode()
     assert f"erased-{cast.olga.pk}" in text

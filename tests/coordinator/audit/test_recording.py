@@ -108,6 +108,19 @@ def test_entries_of_one_transaction_are_written_at_its_end_in_their_order(cast, 
     assert [entry.action for entry in since()] == ["log_in", "log_out"]
 
 
+def test_what_a_part_of_a_transaction_recorded_goes_with_it_where_it_is_undone(cast, since):
+    def fail():
+        with audit.atomic():
+            audit.record(Action.LOG_OUT, cast.sam, by=cast.sam)
+            raise DiskFull
+
+    with audit.atomic():
+        audit.record(Action.LOG_IN, cast.sam, by=cast.sam)
+        with pytest.raises(DiskFull):
+            fail()
+    assert [entry.action for entry in since()] == ["log_in"]
+
+
 def test_a_detail_has_room_for_nothing_but_what_its_action_says(cast):
     for facts in ({"reason": "Olga told me so"}, {"role": "Data Owner, of course"}, {"role": 7}):
         with pytest.raises(ValidationError):

@@ -5,23 +5,29 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from datetime import timedelta
 
 import pytest
 from django.db import connection
 from django.test import Client
 from django.urls import reverse
-from knox.models import AuthToken
+from django.utils import timezone
+from django_otp import DEVICE_ID_SESSION_KEY
 
-from fedcore.coordinator.governance import decisions, submissions
+from fedcore.coordinator.governance import booking, decisions, second_factor, submissions
 from fedcore.coordinator.governance.audit import Action, Thing
+from fedcore.coordinator.governance.logins import end_all
 from fedcore.coordinator.governance.models import (
+    ApiToken,
     AuditEntry,
     Dataset,
+    Lockout,
     Membership,
     Organisation,
     OwnerHost,
     Person,
     PersonKey,
+    StoredSession,
 )
 from fedcore.coordinator.governance.setup import apply, read
 from fedcore.coordinator.runs import ending
@@ -34,6 +40,7 @@ from fedcore.wire.encoding import WireError
 from fedcore.wire.keys import HostCard, SealingKey, SigningKey
 from fedcore.wire.orders import Phase
 from fedcore.wire.reports import DatasetOffer
+from tests.coordinator.authenticator import App, set_up
 from tests.coordinator.conftest import PASSWORD, register
 from tests.coordinator.runs.scripted_host import ScriptedHost
 
@@ -46,8 +53,10 @@ def test_log_ins_log_outs_and_failed_ones(cast, client, since):
     client.post("/admin/login/", {"username": "sam", "password": "wrong"})
     client.post("/admin/login/", {"username": "sam", "password": PASSWORD})
     client.post("/admin/logout/")
-    failed, done, left = since()
-    assert did([failed, done, left]) == [("log_in", "refused"), ("log_in", "done"), ("log_out", "done")]
+    assert did(since()) == [
+        *(("log_in", "refused"), ("log_in", "done"), ("log_out", "done"), ("end_session", "done"))
+    ]
+    failed, done, left, _ended = since()
     assert (failed.who, failed.code, failed.thing_id) == ("unknown", "wrong_password", str(cast.sam.pk))
     assert (done.person, left.person) == (cast.sam, cast.sam)
 
@@ -70,7 +79,7 @@ def test_a_lock_out(cast, client, since):
 def test_tokens_that_are_made_and_revoked(cast, api, since):
     client = api(None)
     client.post("/api/login", {"username": "sam", "password": PASSWORD}, format="json")
-    token = AuthToken.objects.get(user=cast.sam)
+    token = ApiToken.objects.get(user=cast.sam)
     api(cast.sam).post("/api/logout")
     assert did(since(channel="api")) == [
         ("log_in", "done"),
@@ -81,25 +90,86 @@ def test_tokens_that_are_made_and_revoked(cast, api, since):
     assert token.token_key not in str(list(AuditEntry.objects.values()))
 
 
+def change_person(client, person, **given):
+    """Post the admin's form of a person; what is not given stays out."""
+    form = {"username": person.username, "organisation": person.organisation_id, "is_active": "on"}
+    form |= {"keys-TOTAL_FORMS": "0", "keys-INITIAL_FORMS": "0"}
+    return client.post(reverse("admin:governance_person_change", args=(person.pk,)), form | given)
+
+
 def test_people_and_their_roles(cast, browser, since):
-    form = {
-        "username": "sam",
-        "organisation": cast.sam.organisation_id,
-        "is_active": "",
-        "first_name": "Samuel",
-    }
-    inline = {
-        "memberships-TOTAL_FORMS": "1",
-        "memberships-INITIAL_FORMS": "0",
-        "memberships-0-role": "auditor",
-    }
-    inline |= {"keys-TOTAL_FORMS": "0", "keys-INITIAL_FORMS": "0", "memberships-0-person": cast.sam.pk}
-    browser(cast.ada).post(reverse("admin:governance_person_change", args=(cast.sam.pk,)), form | inline)
+    change_person(browser(cast.ada), cast.sam, first_name="Samuel", roles=["administrator"])
     changed, given = since(channel="admin")
-    assert (changed.action, changed.facts["fields"]) == ("change_person", ["first_name", "is_active"])
-    assert (given.action, given.facts) == ("give_role", {"role": "auditor"})
+    assert (changed.action, changed.facts) == ("change_person", {"fields": ["first_name"]})
+    assert (given.action, given.facts) == ("give_role", {"role": "administrator"})
     assert {changed.person, given.person} == {cast.ada}
     assert changed.thing_id == given.thing_id == str(cast.sam.pk)
+
+
+def test_whoever_is_disabled_loses_everything_and_all_of_it_is_recorded(cast, browser, since):
+    browser(cast.sam)
+    ApiToken.objects.create(user=cast.sam)
+    change_person(browser(cast.ada), cast.sam, is_active="")
+    assert sorted(entry.action for entry in since(channel="admin", person=cast.ada)) == [
+        *("change_person", "end_session", "end_token", "revoke_key", "take_role")
+    ]
+
+
+def test_sessions_that_are_ended_and_not_those_that_expired(cast, browser, since):
+    browser(cast.sam)
+    session = StoredSession.objects.get(person=cast.sam)
+    end_all(cast.sam)
+    [entry] = since(action="end_session")
+    assert (entry.thing, entry.thing_id) == ("session", session.digest[:16])
+    assert f" person:{cast.sam.pk} " in entry.concerns
+    browser(cast.sam)
+    StoredSession.objects.update(expires_at=timezone.now() - timedelta(hours=1))
+    end_all(cast.sam)
+    assert since(action="end_session") == [entry]
+
+
+def test_a_lock_out_that_is_lifted(cast, browser, client, since):
+    for _ in range(5):
+        client.post("/admin/login/", {"username": "sam", "password": "wrong"})
+    address = reverse("admin:governance_lockout_lift", args=(Lockout.objects.first().pk,))
+    browser(cast.ada).post(address, {"_form_submitted": "on"})
+    [entry] = since(action="lift_lockout")
+    assert (entry.person, entry.thing_id) == (cast.ada, str(cast.sam.pk))
+
+
+def test_a_second_factor_that_is_set_up_and_removed(cast, since, monkeypatch):
+    set_up(cast.olga, App(monkeypatch))
+    second_factor.remove(cast.olga)
+    assert [entry.action for entry in since()] == ["enrol_factor", "remove_factor"]
+    assert {entry.thing_id for entry in since()} == {str(cast.olga.pk)}
+
+
+def test_new_recovery_codes(cast, browser, since, monkeypatch):
+    app = App(monkeypatch)
+    factor, _codes = set_up(cast.olga, app)
+    client = browser(cast.olga)
+    session = client.session
+    session[DEVICE_ID_SESSION_KEY] = factor.persistent_id
+    session.save()
+    client.post(f"{reverse('admin:security-factor')}?do=codes", {"code": app.code()})
+    assert [(entry.person, entry.outcome) for entry in since(action="renew_codes")] == [(cast.olga, "done")]
+
+
+def test_questions_answers_tighter_limits_and_what_is_given_back(cast, asked, since):
+    decisions.ask(asked, cast.olga, "Why?")
+    decisions.answer(asked, cast.sam, "Because.")
+    decisions.approve(asked, cast.olga)
+    decisions.tighten(asked, cast.olga, decisions.Limits(releases=1), "less")
+    decisions.withdraw(asked, cast.sam, "done")
+    assert [(entry.action, entry.person) for entry in since()] == [
+        ("ask_back", cast.olga),
+        ("answer_back", cast.sam),
+        ("approve_request", cast.olga),
+        ("tighten_grant", cast.olga),
+        ("withdraw_request", cast.sam),
+    ]
+    assert since(action="tighten_grant")[0].facts["releases"] == 1
+    assert "Because" not in str(list(AuditEntry.objects.values()))
 
 
 def test_a_role_that_is_taken_away_and_a_person_who_is_deleted(cast, since):
@@ -170,8 +240,8 @@ def test_requests_and_what_is_decided_about_them(cast, message, since):
     submissions.submit_request(first.signed, cast.sam)
     decisions.approve(first, cast.olga, decisions.Limits(releases=2))
     decisions.refuse(second, cast.olga, "no")
-    decisions.book_release(first.grant, "ab" * 32)
-    decisions.book_release(first.grant, "ab" * 32)
+    booking.book_release(first.grant, "ab" * 32)
+    booking.book_release(first.grant, "ab" * 32)
     decisions.revoke(first, cast.olga, "enough")
     assert [(entry.action, entry.person or entry.who) for entry in since()] == [
         ("submit_request", cast.sam),
@@ -313,7 +383,7 @@ def test_no_entry_has_a_name_a_secret_or_a_text_of_anybody(world, api):
     given = {"username": sam.username, "password": PASSWORD}
     assert Client().post("/admin/login/", given).status_code == 302
     secrets.add(api(None).post("/api/login", given, format="json").json()["token"].lower())
-    secrets.add(AuthToken.objects.get().token_key.lower())
+    secrets.add(ApiToken.objects.get().token_key.lower())
     run = world.drive(world.submit())
     ending.cancel(world.submit().pk)
     api(sam).get(f"/api/runs/{run.pk}/model")

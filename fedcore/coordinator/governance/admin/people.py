@@ -204,6 +204,7 @@ class PersonAdmin(GovernedAdmin):
             try:
                 rights.appoint(person_of(request), obj, kept | form.cleaned_data["roles"])
             except DecisionError as error:
+                audit.record(Action.GIVE_ROLE, obj, refused=error.code)
                 messages.error(request, error.detail)
         if not change:
             self._show_link(request, obj)

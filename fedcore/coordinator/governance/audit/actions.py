@@ -25,6 +25,8 @@ class Action(TextChoices):
     LOG_OUT = "log_out", _("log out")
     MAKE_TOKEN = "make_token", _("make an API token")
     END_TOKEN = "end_token", _("end an API token")
+    END_SESSION = "end_session", _("end a session")
+    LIFT_LOCKOUT = "lift_lockout", _("lift a lock-out")
 
     ADD_PERSON = "add_person", _("add a person")
     CHANGE_PERSON = "change_person", _("change a person")
@@ -48,6 +50,7 @@ class Action(TextChoices):
     SET_APPROVERS = "set_approvers", _("say how many approve a request")
     ENROL_FACTOR = "enrol_factor", _("set up a second factor")
     REMOVE_FACTOR = "remove_factor", _("remove a second factor")
+    RENEW_CODES = "renew_codes", _("make new recovery codes")
 
     SUBMIT_REQUEST = "submit_request", _("submit an access request")
     APPROVE_REQUEST = "approve_request", _("approve an access request")
@@ -76,6 +79,11 @@ class Action(TextChoices):
     DOWNLOAD_MODEL = "download_model", _("download a model")
     DOWNLOAD_DATASET = "download_dataset", _("download a merged dataset")
     EXPORT_AUDIT = "export_audit", _("export the audit")
+
+
+def action_choices() -> list[tuple[str, Any]]:
+    """The actions as a field's choices. As a function, so that a further action is no change of the database."""
+    return list(Action.choices)
 
 
 class Detail(BaseModel):

@@ -13,9 +13,9 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from fedcore.coordinator.governance import rules
-from fedcore.coordinator.governance.audit.actions import Action
+from fedcore.coordinator.governance.audit.actions import action_choices
 from fedcore.coordinator.governance.audit.origin import Channel, Kind
-from fedcore.coordinator.governance.audit.subjects import Thing, mark
+from fedcore.coordinator.governance.audit.subjects import Thing, mark, thing_choices
 from fedcore.coordinator.governance.catalogue import DIGEST_LENGTH, OwnerHost
 from fedcore.coordinator.governance.people import KEY_LENGTH, Person
 
@@ -105,8 +105,8 @@ class AuditEntry(models.Model):
         related_name="+",
         verbose_name=_("address"),
     )
-    action = models.CharField(_("action"), max_length=40, choices=Action.choices, db_index=True)
-    thing = models.CharField(_("kind of subject"), max_length=12, choices=Thing.choices)
+    action = models.CharField(_("action"), max_length=40, choices=action_choices, db_index=True)
+    thing = models.CharField(_("kind of subject"), max_length=12, choices=thing_choices)
     thing_id = models.CharField(_("subject"), max_length=64, blank=True)
     concerns = models.TextField(_("concerns"), blank=True)
     outcome = models.CharField(_("outcome"), max_length=7, choices=Outcome.choices)

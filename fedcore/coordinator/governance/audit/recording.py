@@ -101,8 +101,10 @@ def atomic() -> Iterator[None]:
     rows besides cannot wait for each other in a circle. A context manager, or a decorator.
     """
     with transaction.atomic():
-        if _collected.get() is not None:
-            yield
+        outer = _collected.get()
+        if outer is not None:
+            with _forgotten_where_undone(outer):
+                yield
             return
         drafts: list[_Draft] = []
         token = _collected.set(drafts)
@@ -112,6 +114,17 @@ def atomic() -> Iterator[None]:
             _collected.reset(token)
         if drafts:
             _append(drafts)
+
+
+@contextmanager
+def _forgotten_where_undone(drafts: list[_Draft]) -> Iterator[None]:
+    """What this block records is forgotten where it ends with an error: its part of the transaction is undone."""
+    before = len(drafts)
+    try:
+        yield
+    except BaseException:
+        del drafts[before:]
+        raise
 
 
 @contextmanager

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import singledispatch
+from typing import Any
 
 from django.db.models import Model, TextChoices
 from django.utils.translation import gettext_lazy as _
 
 from fedcore.coordinator.governance.access import AccessRequest, Grant
 from fedcore.coordinator.governance.catalogue import Dataset, OwnerHost
-from fedcore.coordinator.governance.logins import ApiToken
+from fedcore.coordinator.governance.logins import ApiToken, StoredSession
 from fedcore.coordinator.governance.people import Membership, Organisation, Person, PersonKey
 from fedcore.coordinator.governance.second_factor import SecondFactor
 
@@ -29,12 +30,18 @@ class Thing(TextChoices):
     HOST = "host", _("owner host")
     KEY = "key", _("signing key")
     TOKEN = "token", _("API token")
+    SESSION = "session", _("session")
     DATASET = "dataset", _("dataset")
     REQUEST = "request", _("access request")
     RUN = "run", _("run")
     ORDER = "order", _("order")
     ARTEFACT = "artefact", _("artefact")
     AUDIT = "audit", _("audit")
+
+
+def thing_choices() -> list[tuple[str, Any]]:
+    """The kinds of things as a field's choices. As a function, so that a further kind is no change of the database."""
+    return list(Thing.choices)
 
 
 @dataclass(frozen=True)
@@ -95,9 +102,13 @@ def _key(key: PersonKey) -> Subject:
 
 @subject_of.register
 def _token(token: ApiToken) -> Subject:
-    owner = token.user
-    concerns = frozenset({mark(Thing.PERSON, owner.pk), *_organisation_of(owner.organisation_id)})
-    return Subject(Thing.TOKEN, token.name, concerns)
+    return Subject(Thing.TOKEN, token.name, _person(token.user).concerns)
+
+
+@subject_of.register
+def _session(session: StoredSession) -> Subject:
+    concerns = _person(session.person).concerns if session.person else frozenset()
+    return Subject(Thing.SESSION, session.digest[:16], concerns)
 
 
 @subject_of.register

@@ -1,5 +1,6 @@
-"""What is recorded by itself: log-ins and log-outs, API tokens, and every row of people, roles, organisations and hosts
-that is saved or deleted, whoever does it. Of a change, an entry has the names of the fields and not their values.
+"""What is recorded by itself: log-ins and log-outs, sessions and API tokens, second factors, and every row of people,
+roles, organisations and hosts that is saved or deleted, whoever does it. Of a change, an entry has the names of the
+fields and not their values.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from fedcore.coordinator.governance.audit.origin import Kind
 from fedcore.coordinator.governance.audit.recording import record
 from fedcore.coordinator.governance.audit.subjects import Subject, Thing, mark, subject_of
 from fedcore.coordinator.governance.catalogue import OwnerHost
-from fedcore.coordinator.governance.logins import ApiToken
+from fedcore.coordinator.governance.logins import ApiToken, StoredSession
 from fedcore.coordinator.governance.people import Membership, Organisation, Person
 from fedcore.coordinator.governance.second_factor import SecondFactor
 
@@ -26,7 +27,7 @@ ROWS: Final[dict[type[Model], tuple[Action, Action, Action]]] = {
     Organisation: (Action.ADD_ORGANISATION, Action.CHANGE_ORGANISATION, Action.DELETE_ORGANISATION),
     OwnerHost: (Action.ADD_HOST, Action.CHANGE_HOST, Action.DELETE_HOST),
 }
-UNREMARKABLE: Final = frozenset({"last_login", "last_contact", "version"})
+UNREMARKABLE: Final = frozenset({"last_login", "last_contact", "version", "away_told_at", "grants_serial"})
 """Fields that the coordinator itself keeps up to date."""
 
 
@@ -44,6 +45,7 @@ def watch() -> None:
     post_delete.connect(_role_taken, sender=Membership, dispatch_uid="audit")
     post_save.connect(_token_made, sender=ApiToken, dispatch_uid="audit")
     post_delete.connect(_token_ended, sender=ApiToken, dispatch_uid="audit")
+    post_delete.connect(_session_ended, sender=StoredSession, dispatch_uid="audit")
     post_save.connect(_factor_made, sender=SecondFactor, dispatch_uid="audit")
     post_delete.connect(_factor_removed, sender=SecondFactor, dispatch_uid="audit")
 
@@ -122,6 +124,12 @@ def _token_ended(sender: Any, instance: ApiToken, **context: Any) -> None:
     record(
         Action.END_TOKEN, instance, expired=instance.expiry is not None and instance.expiry < timezone.now()
     )
+
+
+def _session_ended(sender: Any, instance: StoredSession, **context: Any) -> None:
+    """A session of somebody that was ended. One that expired is only cleared away, some time later."""
+    if instance.person is not None and instance.expires_at > timezone.now():
+        record(Action.END_SESSION, instance)
 
 
 def _factor_made(sender: Any, instance: SecondFactor, created: bool, **context: Any) -> None:

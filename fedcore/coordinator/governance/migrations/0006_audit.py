@@ -4,6 +4,9 @@ import django.db.models.deletion
 from django.conf import settings
 from django.db import migrations, models
 
+import fedcore.coordinator.governance.audit.actions
+import fedcore.coordinator.governance.audit.subjects
+
 
 class Migration(migrations.Migration):
     dependencies = [
@@ -92,58 +95,7 @@ class Migration(migrations.Migration):
                 (
                     "action",
                     models.CharField(
-                        choices=[
-                            ("log_in", "log in"),
-                            ("lock_out", "lock out after wrong passwords"),
-                            ("log_out", "log out"),
-                            ("make_token", "make an API token"),
-                            ("end_token", "end an API token"),
-                            ("add_person", "add a person"),
-                            ("change_person", "change a person"),
-                            ("delete_person", "delete a person"),
-                            ("erase_person", "erase a person's name"),
-                            ("give_role", "give a role"),
-                            ("take_role", "take a role away"),
-                            ("add_organisation", "add an organisation"),
-                            ("change_organisation", "change an organisation"),
-                            ("delete_organisation", "delete an organisation"),
-                            ("add_host", "add an owner host"),
-                            ("change_host", "change an owner host"),
-                            ("delete_host", "delete an owner host"),
-                            ("register_key", "register a signing key"),
-                            ("revoke_key", "revoke a signing key"),
-                            ("offer_dataset", "offer a dataset"),
-                            ("change_dataset", "change a dataset"),
-                            ("withdraw_dataset", "withdraw a dataset"),
-                            ("set_approvers", "say how many approve a request"),
-                            ("enrol_factor", "set up a second factor"),
-                            ("remove_factor", "remove a second factor"),
-                            ("submit_request", "submit an access request"),
-                            ("approve_request", "approve an access request"),
-                            ("propose_grant", "approve an access request as the first of two"),
-                            ("ask_back", "ask back about an access request"),
-                            ("answer_back", "answer a question about an access request"),
-                            ("withdraw_request", "withdraw an access request or give a grant back"),
-                            ("tighten_grant", "tighten a grant"),
-                            ("stand_grant", "say how a grant stands at the host"),
-                            ("refuse_request", "refuse an access request"),
-                            ("revoke_grant", "revoke a grant"),
-                            ("use_release", "use a release of a grant"),
-                            ("submit_run", "submit a run"),
-                            ("start_run", "start a run"),
-                            ("finish_run", "finish a run"),
-                            ("stop_run", "stop a run"),
-                            ("cancel_run", "cancel a run"),
-                            ("delete_run", "delete a run"),
-                            ("answer_order", "answer an order"),
-                            ("receive_artefact", "receive an artefact from a host"),
-                            ("give_artefact", "give an artefact to a host"),
-                            ("delete_artefacts", "delete artefacts"),
-                            ("read_report", "read a run's report"),
-                            ("download_model", "download a model"),
-                            ("download_dataset", "download a merged dataset"),
-                            ("export_audit", "export the audit"),
-                        ],
+                        choices=fedcore.coordinator.governance.audit.actions.action_choices,
                         db_index=True,
                         max_length=40,
                         verbose_name="action",
@@ -152,20 +104,7 @@ class Migration(migrations.Migration):
                 (
                     "thing",
                     models.CharField(
-                        choices=[
-                            ("nothing", "nothing"),
-                            ("person", "person"),
-                            ("organisation", "organisation"),
-                            ("host", "owner host"),
-                            ("key", "signing key"),
-                            ("token", "API token"),
-                            ("dataset", "dataset"),
-                            ("request", "access request"),
-                            ("run", "run"),
-                            ("order", "order"),
-                            ("artefact", "artefact"),
-                            ("audit", "audit"),
-                        ],
+                        choices=fedcore.coordinator.governance.audit.subjects.thing_choices,
                         max_length=12,
                         verbose_name="kind of subject",
                     ),

@@ -18,7 +18,8 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_safe
 
-from fedcore.coordinator.governance import logins, rules, second_factor
+from fedcore.coordinator.governance import audit, logins, rules, second_factor
+from fedcore.coordinator.governance.audit import Action
 from fedcore.coordinator.governance.models import ApiToken, Person, StoredSession
 from fedcore.coordinator.governance.pages.fields import code_field
 from fedcore.coordinator.governance.pages.login import show_recovery_codes
@@ -117,6 +118,7 @@ def factor(request: HttpRequest) -> HttpResponse:
             form.add_error("code", str(error))
         else:
             if what == "codes":
+                audit.record(Action.RENEW_CODES, found)
                 return show_recovery_codes(request, found.renew_recovery_codes(), reverse("admin:security"))
             second_factor.remove(person)
             return redirect("admin:login")
