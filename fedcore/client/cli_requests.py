@@ -58,14 +58,17 @@ def listed(context: typer.Context) -> None:
 
 
 def _list() -> None:
-    table = Table("request", "dataset", "who asks", "state", "releases", "reason", title="Access requests")
+    columns = ("request", "dataset", "who asks", "state", "at the host", "releases", "reason")
+    table = Table(*columns, title="Access requests")
     for item in terminal.open_session().requests():
         grant = item["grant"] or {"releases_used": 0, "releases": item["releases"]}
+        at_host = (grant.get("standing") or "not answered yet").replace("_", " ") if item["grant"] else ""
         table.add_row(
             item["digest"][:12],
             f"{item['host_name']}/{item['dataset']}",
             item["requested_by"],
             "expired" if item["expired"] else item["state"].replace("_", " "),
+            at_host,
             f"{grant['releases_used']} of {grant['releases']}",
             escape(item.get("decision_reason") or ""),
         )

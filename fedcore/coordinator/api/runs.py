@@ -28,6 +28,7 @@ from fedcore.coordinator.governance.audit import Action
 from fedcore.coordinator.governance.models import Person
 from fedcore.coordinator.governance.people import person_of
 from fedcore.coordinator.runs import ending, storage, validation
+from fedcore.coordinator.runs.flow import MODEL_AT_COORDINATOR
 from fedcore.coordinator.runs.models import Run, RunEvent
 from fedcore.coordinator.runs.orders import DATASET, MODEL
 from fedcore.coordinator.runs.problems import Refused
@@ -176,7 +177,7 @@ class ModelView(APIView):
         one works for whom it was trained."""
         run = _own(request, run_id)
         rights = rights_of(run, timezone.now())
-        if not rights.download_model:
+        if run.protocol_kind in MODEL_AT_COORDINATOR and not rights.download_model:
             audit.record(Action.DOWNLOAD_MODEL, run, refused="not_granted")
             self.permission_denied(request, rights.because, code="not_granted")
         return _file(request, run, MODEL, Action.DOWNLOAD_MODEL)

@@ -113,7 +113,7 @@ def excess(values: Mapping[str, Any], bound: Limited, subject: str, now: datetim
 
 def shown_epsilon(epsilon: Any) -> str:
     """An epsilon as people read it: `1.5`, or `none`."""
-    return f"{epsilon / MICRO:g}" if isinstance(epsilon, int) else str(epsilon)
+    return f"{epsilon / MICRO:.6f}".rstrip("0").rstrip(".") if isinstance(epsilon, int) else str(epsilon)
 
 
 def epsilon_covers(limit: Any, asked: Epsilon) -> bool:

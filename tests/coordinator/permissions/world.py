@@ -405,7 +405,9 @@ def _make_what_administrators_and_auditors_see(world: World) -> None:
     token = ApiToken.objects.get(user=world.people["sam"])
     world.add("tokens", "sams", token.name)
     for name, request in (("of olgas approval", "granted"), ("of pauls approval", "eves")):
-        entry = AuditEntry.objects.get(action="approve_request", thing_id=world.things["requests"][request].key)
+        entry = AuditEntry.objects.get(
+            action="approve_request", thing_id=world.things["requests"][request].key
+        )
         world.add("entries", name, entry.pk)
 
 

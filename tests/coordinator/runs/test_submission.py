@@ -334,9 +334,9 @@ def test_a_local_run_of_a_linear_model_may_promise_an_epsilon(world: Any) -> Non
 @pytest.mark.parametrize(
     ("asked", "privacy", "why"),
     [
-        (ONE, Privacy(), "the run promises none"),
-        (ONE, Privacy(epsilon_micro=1_000_001, delta=1e-6), "an epsilon of 1, the run asks for 1"),
-        (ONE, Privacy(epsilon_micro=1_000_000, delta=1e-5), "a delta of 1e-06, the run 1e-05"),
+        (ONE, Privacy(), "an epsilon of 1; the run asks none"),
+        (ONE, Privacy(epsilon_micro=1_000_001, delta=1e-6), "an epsilon of 1; the run asks 1.000001"),
+        (ONE, Privacy(epsilon_micro=1_000_000, delta=1e-5), "a delta of 1e-06; the run asks 1e-05"),
     ],
 )
 def test_a_run_keeps_the_epsilon_of_its_grant(world: Any, asked: Privacy, privacy: Privacy, why: str) -> None:

@@ -16,7 +16,7 @@ from fedcore.owner.phase_work import PhaseWork
 from fedcore.wire.codes import RefusalCode
 from fedcore.wire.orders import Order, Phase
 from fedcore.wire.signing import Signed
-from fedcore.wire.spec import Privacy, Protocol
+from fedcore.wire.spec import Protocol
 from tests.faults.wrong_orders import Wrong
 from tests.owner.hostile.attack import Orders
 from tests.owner.hostile.forging import (
@@ -154,13 +154,6 @@ ALL_WORK: Final = [
                 }
             }
         ),
-        "all_work",
-    ),
-    attack_on_rule(
-        "a run promises an epsilon that this host does not book",
-        "no_epsilon_is_promised",
-        RefusalCode.EPSILON_NOT_ALLOWED,
-        forged(spec={"privacy": Privacy(epsilon_micro=500_000)}),
         "all_work",
     ),
 ]

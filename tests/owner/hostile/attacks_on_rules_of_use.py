@@ -11,7 +11,7 @@ from typing import Final
 
 import pytest
 
-from fedcore.owner.budgets import Limits
+from fedcore.owner.budgets import Allowance
 from fedcore.owner.facts import Refused
 from fedcore.owner.ledger import Ledger, Reservation
 from fedcore.wire.codes import RefusalCode
@@ -33,7 +33,7 @@ MLP: Final = PluginChoice(name="mlp")
 def without_counting_again(monkeypatch: pytest.MonkeyPatch) -> None:
     reserve = Ledger.reserve
 
-    def unlimited(ledger: Ledger, wanted: Reservation, limits: Limits) -> Refused | None:
+    def unlimited(ledger: Ledger, wanted: Reservation, limits: Allowance) -> Refused | None:
         return reserve(ledger, wanted, replace(limits, runs=10**6))
 
     monkeypatch.setattr(Ledger, "reserve", unlimited)
