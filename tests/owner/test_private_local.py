@@ -202,5 +202,5 @@ def test_a_row_count_with_noise_is_the_same_in_catalogue_and_runs_and_is_paid_fo
 
 
 def shown(agent: Agent) -> tuple[Datasets, Dataset, str, DatasetFacts]:
-    governed = agent._announcing._deciding.governed()
+    governed = agent._announcing._governing.governed()
     return governed.datasets, governed.policy.datasets["logs"], "logs", governed.datasets.look("logs")

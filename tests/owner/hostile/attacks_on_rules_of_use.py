@@ -209,7 +209,9 @@ USES: Final = [
         "privacy_limit_is_kept",
         RefusalCode.EPSILON_NOT_ALLOWED,
         forged(),
-        policy=rewritten("minimum_owners = 1", "minimum_owners = 1\nepsilon = 1.0"),
+        policy=rewritten(
+            "minimum_owners = 1\nminimum_rows", "minimum_owners = 1\nepsilon = 1.0\nminimum_rows"
+        ),
     ),
     attack_on_rule(
         "a run selects so few rows that one of them can be told apart",
