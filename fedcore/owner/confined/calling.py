@@ -174,9 +174,8 @@ class Child:
             said += part
         self.close()
         outcome = json.loads(said) if said else {"code": RefusalCode.WORKER_LOST, "why": "was lost"}
-        return PluginStopped(
-            RefusalCode(outcome["code"]), f"{subject} {outcome['why']}.", "missing" in outcome
-        )
+        text = f"{subject} {printable(outcome['why'])}."
+        return PluginStopped(RefusalCode(outcome["code"]), text, "missing" in outcome)
 
     def _order(self) -> dict[str, Any]:
         return {
@@ -222,13 +221,21 @@ def calling(distribution: AllowedDistribution, terms: Terms, files: tuple[Path, 
         child.close()
 
 
+def printable(text: str) -> str:
+    """The text without control characters but line breaks: it goes to logs, and comes from nobody that is trusted."""
+    return "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in text)
+
+
 def _error_of(subject: str, plugin: str, facts: Any) -> Exception:
     said: Mapping[str, Any] = facts if isinstance(facts, dict) else {}
-    text = f"{subject}: {str(said.get('text', ''))[:4000]}"
+    text = f"{subject}: {printable(str(said.get('text', ''))[:4000])}"
     match said.get("kind"):
         case "options":
             problems = said.get("problems")
-            return InvalidOptions(plugin, problems if isinstance(problems, dict) else {"options": text})
+            told = problems.items() if isinstance(problems, dict) else [("options", text)]
+            return InvalidOptions(
+                plugin, {printable(str(option)): printable(str(problem)) for option, problem in told}
+            )
         case "unreadable":
             return UnreadableDataset(text)
         case "plugin":

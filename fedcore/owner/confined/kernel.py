@@ -79,6 +79,17 @@ def be_mapped(uid: int, gid: int) -> None:
         raise NotGiven(error.errno, "a user namespace of its own") from None
 
 
+def has_own_mounts() -> bool:
+    """Whether this process has mounts of its own, so that what it mounts changes nothing for its parent."""
+    try:
+        theirs = os.stat(f"/proc/{os.getppid()}/ns/mnt").st_ino
+    except PermissionError:
+        return True  # The kernel lets no process look there that has left the parent's user namespace.
+    except FileNotFoundError:
+        return False
+    return os.stat("/proc/self/ns/mnt").st_ino != theirs
+
+
 def mount(source: str, target: str, kind: str = "", flags: int = 0, data: str = "") -> None:
     """Mount a file system, or a part of one. Raises `NotGiven`."""
     arguments = (source.encode(), target.encode(), kind.encode(), ctypes.c_ulong(flags), data.encode())

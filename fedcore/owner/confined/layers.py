@@ -51,6 +51,8 @@ def own_namespaces(confinement: Confinement) -> None:
 
 def own_root(confinement: Confinement) -> None:
     """Nothing is there but Python, its libraries and the files that were given; nothing of it can be changed."""
+    if not kernel.has_own_mounts():
+        raise kernel.NotGiven(0, "a root directory of its own")
     kernel.mount("none", "/", flags=kernel.MS_REC | kernel.MS_PRIVATE)
     kernel.mount("root", _ROOT, "tmpfs", kernel.MS_NOSUID, "mode=0755,size=1m")
     for path in sorted(confinement.readable, key=lambda path: len(path.parts)):

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ConfigDict
 
-from fedcore.owner.confined.calling import Child, PluginStopped, Terms, calling
+from fedcore.owner.confined.calling import Child, PluginStopped, Terms, calling, printable
 from fedcore.owner.confined.child import release_facts
 from fedcore.owner.confined.frames import Frame, named
 from fedcore.plugin_api.backends import TokenBackend
@@ -340,7 +340,7 @@ class ConfinedCheck:
             facts = child.call(Frame("verdict", facts=release_facts(release)), "fedcore_before_release").facts
         if not isinstance(facts, dict):
             return None
-        return Verdict(facts.get("allowed") is True, str(facts.get("reason", ""))[:2000])
+        return Verdict(facts.get("allowed") is True, printable(str(facts.get("reason", ""))[:2000]))
 
 
 def side_of(takes: ValueKind) -> Side:

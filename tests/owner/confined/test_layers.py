@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from fedcore.owner.confined import system_calls
+from fedcore.owner.confined import kernel, system_calls
 from fedcore.owner.confined.calling import LAUNCHER, PluginStopped, Terms, calling
 from fedcore.owner.confined.frames import Frame, named
-from fedcore.owner.confined.layers import BEFORE_FORKING, INSIDE, LAYERS, NAMES
+from fedcore.owner.confined.layers import BEFORE_FORKING, INSIDE, LAYERS, NAMES, Confinement, own_root
 from fedcore.owner.confined.plugins import plugins_of
 from fedcore.owner.description import Distribution
 from fedcore.owner.isolation import Limits, run_isolated
@@ -164,6 +164,23 @@ def test_where_the_kernel_gives_no_namespaces_a_plugin_is_refused_unless_the_pol
         assert plugins_of(distributions, replace(terms(), needed=False)).get("preprocessing", "probe")
 
     run_isolated(without_namespaces, Limits(memory_mb=4096, seconds=60))
+
+
+def test_without_mounts_of_its_own_a_process_changes_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where namespaces are denied and the host runs as root, a mount would be the whole machine's."""
+
+    def mounted(*arguments: object, **more: object) -> None:
+        raise AssertionError("something was mounted")
+
+    monkeypatch.setattr(kernel, "mount", mounted)
+    with pytest.raises(kernel.NotGiven, match="a root directory of its own"):
+        own_root(Confinement((), 0, 0, lambda why: os._exit(1)))
+
+
+def test_what_a_plugin_says_cannot_write_to_the_owners_screen(secret: Path) -> None:
+    with pytest.raises(PluginStopped, match=r"\?\[31mred") as stopped:
+        said("raise ValueError(chr(27) + '[31mred')", terms())
+    assert "\x1b" not in str(stopped.value)
 
 
 def test_a_process_ends_when_the_host_hangs_up(secret: Path) -> None:
