@@ -222,15 +222,15 @@ class PersonAdmin(GovernedAdmin):
         return False
 
     def has_let_in_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
-        other = self._other(object_id)
+        other = self._other(request, object_id)
         return other is not None and rules.may_let_in_again(person_of(request), other)
 
     def has_factor_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
-        other = self._other(object_id)
+        other = self._other(request, object_id)
         return self.has_let_in_permission(request, object_id) and other is not None and _has_factor(other)
 
     def has_end_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
-        other = self._other(object_id)
+        other = self._other(request, object_id)
         return other is not None and rules.may_administrate(person_of(request), other)
 
     @action(
@@ -286,8 +286,10 @@ class PersonAdmin(GovernedAdmin):
         return self._back(object_id)
 
     @staticmethod
-    def _other(object_id: str | None) -> Person | None:
-        found: Person | None = Person.objects.filter(pk=object_id).first() if object_id else None
+    def _other(request: HttpRequest, object_id: str | None) -> Person | None:
+        """The person, if whoever looks may see them: a hidden one is looked up as a missing one is."""
+        seen = Person.objects.visible_to(person_of(request))
+        found: Person | None = seen.filter(pk=object_id or 0).first()
         return found
 
     @staticmethod
