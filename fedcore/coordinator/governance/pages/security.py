@@ -128,7 +128,7 @@ def factor(request: HttpRequest) -> HttpResponse:
 def _person(request: HttpRequest, person_id: int) -> Person:
     """Oneself, or somebody whom one administrates; everybody else does not exist here."""
     asking = person_of(request)
-    found: Person | None = Person.objects.filter(pk=person_id).first()
+    found: Person | None = Person.objects.visible_to(asking).filter(pk=person_id).first()
     if found is None or not (found.pk == asking.pk or rules.may_administrate(asking, found)):
         raise Http404
     return found
