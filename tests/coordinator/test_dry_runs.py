@@ -462,12 +462,24 @@ def test_a_broker_that_is_away_only_delays(
     assert "waits for the sweep" in caplog.text
 
 
-def test_processes_leave_no_children(cast, plan, mock, monkeypatch):
-    killed = []
-    monkeypatch.setattr(os, "killpg", lambda group, number: killed.append(number))
+def test_a_process_that_ends_at_once_is_told(cast, plan, mock, monkeypatch):
     monkeypatch.setattr(trying.sys, "executable", "/bin/false")
     dry_run = trying.ask(cast.sam, plan())
     trying.perform(dry_run.pk)
     dry_run.refresh_from_db()
-    assert killed == [signal.SIGKILL]
     assert "ended unexpectedly" in dry_run.trials[0]["problem"]
+
+
+def test_a_process_does_not_go_on_when_its_worker_is_interrupted(cast, plan, mock, monkeypatch):
+    started = []
+
+    class Interrupted(subprocess.Popen):
+        def communicate(self, *given, **more):
+            started.append(self)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(subprocess, "Popen", Interrupted)
+    dry_run = trying.ask(cast.sam, plan())
+    with pytest.raises(KeyboardInterrupt):
+        trying.perform(dry_run.pk)
+    assert started[0].wait(10) == -signal.SIGKILL

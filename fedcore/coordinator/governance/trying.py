@@ -200,8 +200,9 @@ def _run_process(plan: DryRunPlan, samples: list[MockSample]) -> tuple[list[Tria
     except subprocess.TimeoutExpired:
         _kill(process)
         answers = process.communicate()[0]
-    finally:
+    except BaseException:
         _kill(process)
+        raise
     lines = answers.decode("utf-8", "replace").splitlines()
     return [Trial.parse(line) for line in lines], _reason(process.returncode, seconds)
 
@@ -225,6 +226,7 @@ def _environment() -> dict[str, str]:
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End a process that was not waited for yet: afterwards its number may be that of another."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
 
