@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
@@ -42,8 +43,11 @@ def without_ceilings(federation: Federation) -> Iterator[None]:
         federation.write_policy(federation.north)
 
 
-def state_of(federation: Federation, run: str) -> str:
-    return str(federation.session("sam").run(run)["state"])
+def moved(federation: Federation, run: str) -> dict[str, Any]:
+    """The run, once the coordinator's worker has looked at it after north has answered."""
+    found: dict[str, Any] = federation.session("sam").run(run)
+    looked_at = found["state"] != "submitted" and "not taken" not in found["message"]
+    return found if looked_at else {}
 
 
 def grant_at(federation: Federation, digest: str) -> dict[str, str]:
@@ -57,9 +61,10 @@ def test_a_grant_beyond_the_ceilings_waits_for_a_person_at_the_host(running: Run
         run = federation.submit(running.local, grants)
         command = f"fedcore-owner grants confirm {grants[0][:12]}"
         waits = f"{federation.north.name} waits for a person on the host: `{command}`"
-        federation.until("it waits", lambda: waits in federation.session("sam").run(run)["message"], 20)
-        assert state_of(federation, run) == "awaiting_grants"
+        federation.until("north waits", lambda: grant_at(federation, grants[0])["standing"] == "waiting", 20)
         assert waits in grant_at(federation, grants[0])["at_host"]
+        waiting = federation.until("the run waits", lambda: moved(federation, run), 60)
+        assert (waiting["state"], waits in waiting["message"]) == ("awaiting_grants", True), waiting
         assert grants[0][:12] in at_north(federation, "list")
         at_north(federation, "confirm", grants[0][:12], "--releases", "1")
         assert federation.finish(run)["state"] == "finished"
