@@ -135,7 +135,7 @@ def test_static_files_are_served_without_collecting_them_first(client, path):
     assert answer.headers["Content-Type"].startswith("text/css")
 
 
-def test_static_files_are_served_under_asgi_too():
+def test_static_files_are_served_under_asgi_too(db):
     async def fetch():
         answer = await AsyncClient().get("/static/governance/coordinator.css")
         return answer.status_code, answer.streaming

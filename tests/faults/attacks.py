@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import random
@@ -170,9 +171,15 @@ def _wrong_headers(endpoint: Endpoint, path: str, body: bytes, chance: random.Ra
         good | {TIME_HEADER: str(now + 1)},
         {name: value for name, value in good.items() if name != gone},
         good | {gone: chance.choice(["", "0", "-1", "9" * 20, "A" * 43, "=", "é".encode(), "a\tb"])},
-        good | {SIGNATURE_HEADER: good[SIGNATURE_HEADER][:-4] + "AA=="},
+        good | {SIGNATURE_HEADER: _with_another_end(good[SIGNATURE_HEADER])},
     ]
     return chance.choice(drawn)
+
+
+def _with_another_end(signature: str) -> str:
+    """The signature with another last byte. Of one in sixteen the last byte is 0."""
+    raw = base64.b64decode(signature)
+    return base64.b64encode(raw[:-1] + bytes([raw[-1] ^ 1])).decode()
 
 
 def _wrong_token(endpoint: Endpoint, chance: random.Random) -> Any:

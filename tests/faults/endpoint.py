@@ -41,10 +41,17 @@ from tests.faults.federation import Federation, broker_at
 
 VOLATILE: Final = {
     "governance_ownerhost": {"last_contact"},
+    "governance_apitoken": {"last_used_at"},
+    "governance_auditentry": None,
+    "governance_audithead": None,
+    "sqlite_sequence": None,
     "axes_accessattempt": None,
     "axes_accesslog": None,
 }
-"""What a refused request may leave: when a host was last seen, and the count of wrong passwords."""
+"""What a refused request may leave: when a host or token was last seen, and wrong passwords.
+
+And entries of the audit, which are looked at one by one: `Endpoint.audited`.
+"""
 
 NAMES: Final = ("north-hospital", "south-bank", "notary")
 
@@ -242,6 +249,15 @@ class Endpoint:
             file.name: file.stat().st_size for file in files if not file.name.startswith(".lock-")
         }
         found["tasks enqueued"] = self.tasks()
+        return found
+
+    def audited(self) -> list[tuple[int, str, str]]:
+        """Serial, outcome and action of every entry of the audit."""
+        database = self.federation.cast.operator.home / "coordinator.sqlite3"
+        connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=20)
+        selected = "SELECT serial, outcome, action FROM governance_auditentry ORDER BY serial"
+        found = connection.execute(selected).fetchall()
+        connection.close()
         return found
 
     def tasks(self) -> int:

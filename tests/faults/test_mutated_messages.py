@@ -39,7 +39,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         for phase, run in runs.items():
             endpoint.bring(run, phase)
         worker.popen.terminate()
-        worker.popen.wait(30)
+        worker.popen.wait(120)  # It ends the dry runs of the requests first.
         found.processes.running.remove(worker)
         orders = {order.phase: order for order in endpoint.orders(NORTH)}
         yield Site(endpoint, orders, endpoint.orders(SOUTH)[0], endpoint.taken)
@@ -47,12 +47,14 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 def test_no_mutated_message_has_an_effect_on_the_coordinator(site: Site) -> None:
     chance, answers = random.Random(SEED), Answers()
-    before = site.endpoint.snapshot()
+    before, entries = site.endpoint.snapshot(), site.endpoint.audited()
     for attack in ATTACKS:
         attack(site, chance, answers)
     after = site.endpoint.snapshot()
     assert answers.failures == []
     assert changed(before, after) == {}
+    assert site.endpoint.audited()[: len(entries)] == entries
+    assert {outcome for _, outcome, _ in site.endpoint.audited()[len(entries) :]} == {"refused"}
     assert answers.counted.total() >= 5_500
     log = site.endpoint.federation.cast.operator.log / "web.log"
     assert "Traceback" not in log.read_text()

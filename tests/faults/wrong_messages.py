@@ -17,7 +17,9 @@ from fedcore.wire.reports import (
     Closed,
     Evaluated,
     Report,
+    Spent,
     Status,
+    Trained,
 )
 from fedcore.wire.signing import SignedMessage
 from fedcore.wire.spec import DatasetVersion, Pipeline, PluginChoice, Privacy, Protocol
@@ -56,8 +58,13 @@ def wrong_reports(endpoint: Endpoint, order: Order, others: list[Order]) -> Iter
     for role, audience in (("features", None), ("model", endpoint.host_keys[SOUTH].public), ("x", None)):
         ref = ArtefactRef(role=role, digest=secrets.token_hex(32), size=10, audience=audience)
         yield "an artefact that was never uploaded", but(artefacts=(ref,))
+    if order.phase is Phase.TRAIN:
+        yield "a training without a curve", but(result=Trained(rows=700, curve=None))
     if order.phase is Phase.EVALUATE:
         yield from _wrong_counts(but)
+        spent = Spent(epsilon_micro=1, delta=1e-6, mechanisms=("a promise",))
+        bounded = endpoint.report(order).result.model_copy(update={"spent": spent})
+        yield "exact counts that are called bounded", but(result=bounded)
 
 
 def _wrong_counts(but: Any) -> Iterator[Wrong]:
@@ -174,7 +181,9 @@ def wrong_specs(endpoint: Endpoint) -> Iterator[Wrong]:
     yield "an unknown backend", but(backend=PluginChoice(name="rot13"))
     yield "a model without leave", but(model=PluginChoice(name="mlp"))
     yield "a purpose without leave", but(purpose="marketing")
-    yield "a privacy limit that nothing keeps", but(privacy=Privacy(epsilon_micro=1_000_000, delta=1e-6))
+    one = Privacy(epsilon_micro=1_000_000, delta=1e-6)
+    yield "a privacy limit that nothing keeps", endpoint.spec(Protocol.POOLED, privacy=one)
+    yield "a privacy limit without a delta", but(privacy=Privacy(epsilon_micro=1_000_000))
     steps = pipeline().steps
     yield "a pipeline without leave", but(pipeline=Pipeline(steps=(*steps[:1], *steps[2:])))
     yield from (("an unusable pipeline", but(pipeline=wrong)) for wrong in wrong_pipelines())

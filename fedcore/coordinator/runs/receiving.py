@@ -16,9 +16,9 @@ from fedcore.plugin_api.evaluation import from_evaluated
 from fedcore.wire.codes import RefusalCode
 from fedcore.wire.encoding import WireError
 from fedcore.wire.orders import ArtefactRef, Phase
-from fedcore.wire.reports import Evaluated, Report, Status
+from fedcore.wire.reports import Evaluated, Report, Spent, Status, Trained
 from fedcore.wire.signing import Signed
-from fedcore.wire.spec import Protocol
+from fedcore.wire.spec import Privacy, Protocol
 
 ROLES = {Phase.SUMMARISE: "summary", Phase.PREPARE: "features", Phase.TRAIN: "model"}
 """What the artefacts of each phase are. Other phases have none."""
@@ -69,13 +69,39 @@ def _locked_order(host: OwnerHost, report: Report) -> RunOrder:
 
 
 def _check_result(order: RunOrder, report: Report) -> None:
-    if not isinstance(report.result, Evaluated):
-        return
-    counts = from_evaluated(report.result)
-    if len(counts.confusion) != len(order.run.classes):
+    privacy = order.run.spec.privacy
+    if isinstance(report.result, Trained):
+        _check_trained(report.result, privacy)
+    elif isinstance(report.result, Evaluated):
+        _check_counts(order.run, report.result)
+        _check_spent(report.result.spent, privacy)
+
+
+def _check_trained(trained: Trained, privacy: Privacy) -> None:
+    silent = trained.curve is None and trained.rows == 0
+    if privacy.epsilon_micro == "none":
+        if trained.curve is None:
+            raise WireError(RefusalCode.ARTEFACT_INVALID, "a training without an epsilon has a curve")
+    elif not silent:
+        raise WireError(RefusalCode.ARTEFACT_INVALID, "a training with an epsilon says nothing about rows")
+
+
+def _check_counts(run: Run, evaluated: Evaluated) -> None:
+    counts = from_evaluated(evaluated)
+    if len(counts.confusion) != len(run.classes):
         raise WireError(RefusalCode.ARTEFACT_INVALID, f"counts of {len(counts.confusion)} classes")
-    if report.result.rows > MAXIMUM_ROWS:
-        raise WireError(RefusalCode.ARTEFACT_INVALID, f"counts of {report.result.rows} rows")
+    if evaluated.rows > MAXIMUM_ROWS:
+        raise WireError(RefusalCode.ARTEFACT_INVALID, f"counts of {evaluated.rows} rows")
+
+
+def _check_spent(spent: Spent | None, privacy: Privacy) -> None:
+    """What a report calls bounded is bounded as the scientist signed, and nothing else is."""
+    if (spent is None) != (privacy.epsilon_micro == "none"):
+        raise WireError(RefusalCode.ARTEFACT_INVALID, "counts have a cost where the run has an epsilon")
+    if spent is None or privacy.epsilon_micro == "none":
+        return
+    if spent.epsilon_micro > privacy.epsilon_micro or spent.delta > privacy.delta:
+        raise WireError(RefusalCode.ARTEFACT_INVALID, "the counts cost more privacy than the run may")
 
 
 def _take_artefacts(order: RunOrder, report: Report) -> None:

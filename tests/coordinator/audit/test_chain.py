@@ -142,7 +142,7 @@ def test_a_former_key_of_the_coordinator_can_be_named(entries, settings, tmp_pat
     with pytest.raises(CommandError, match="is signed with the key"):
         call_command("audit", "verify")
     out = io.StringIO()
-    call_command("audit", "verify", "--key", former, stdout=out)
+    call_command("audit", "verify", f"--key={former}", stdout=out)
     assert "are whole" in out.getvalue()
 
 

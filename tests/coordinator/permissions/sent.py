@@ -206,7 +206,12 @@ def export(world: World, who: str, thing: Thing) -> Body:
 
 
 def exported(thing: Thing) -> str:
-    return f'"serial":{thing.key},'
+    return f'"serial": {thing.key},'
+
+
+def all_pages(world: World, who: str, thing: Thing) -> Body:
+    """A list of the admin on one page."""
+    return Body(query="?all=")
 
 
 def dialog(world: World, who: str, thing: Thing) -> Body:

@@ -63,7 +63,9 @@ def of_model(
             f"admin/{model}/",
             ADMIN,
             {
-                "GET": Rule({"": lists_to}, lists=(kind, seen, mark or partial(link, model))),
+                "GET": Rule(
+                    {"": lists_to}, send=sent.all_pages, lists=(kind, seen, mark or partial(link, model))
+                ),
                 "POST": does(sent.delete_from_list(kind), bulk, idle=lists_to),
             },
         ),

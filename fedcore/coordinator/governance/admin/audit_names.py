@@ -33,7 +33,7 @@ TABLES: Final = {
 
 @dataclass(frozen=True)
 class Named:
-    """What a thing is called, and its page for whoever may see it."""
+    """What a thing is called, and its page; without a page, its id for whoever may not see it."""
 
     text: str
     address: str = ""
@@ -46,7 +46,7 @@ class Named:
 
 
 def name_subjects(entries: Iterable[AuditEntry], person: Person) -> None:
-    """Put on each entry, as `subject`, what its subject is called now."""
+    """Put on each entry, as `subject`, what its subject is called now: for whoever may not see it, its id."""
     entries = list(entries)
     wanted: dict[Thing, set[str]] = defaultdict(set)
     for entry in entries:
@@ -68,7 +68,7 @@ def _names(thing: Thing, ids: set[str], person: Person) -> dict[str, Named]:
     rows: QuerySet[Any] = model.objects.filter(pk__in=[id for id in ids if id]).select_related(*joined)
     visible = model.objects.visible_to(person).filter(pk__in=rows).values_list("pk", flat=True)
     seen = set(visible)
-    return {_id(row): Named(str(row), _page(row) if row.pk in seen else "") for row in rows}
+    return {_id(row): Named(str(row), _page(row)) for row in rows if row.pk in seen}
 
 
 def _id(row: Model) -> str:
