@@ -4,30 +4,30 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 from examples.demo.coordinator import Coordinator
-from examples.demo.data import Offer
 from examples.demo.errors import DemoError
+from examples.demo.offer import Offer
 from examples.demo.organisations import CLOUD_HOUSE, PURPOSE, UNIVERSITY, Cast, Organisation, as_toml
 from examples.demo.processes import Process, Processes, program
 
-DATASET: Final = "access-log"
-CEILINGS: Final[dict[str, object]] = {
+USES: Final[dict[str, object]] = {
     "purposes": [PURPOSE],
     "protocols": ["local", "reference", "pooled"],
     "backends": ["plaintext", "keyed_tokens"],
     "models": ["linear", "mlp"],
     "character_steps": ["char_ngrams"],
     "releases": 50,
-    "days": 31,
-    "epsilon": "none",
     "download": True,
 }
-"""What Olga and Otto approve at the coordinator takes effect at once, as far as this goes."""
+RULES: Final = USES | {"minimum_owners": 2}
+"""The absolute limits of a dataset."""
+CEILINGS: Final = USES | {"days": 31, "epsilon": "none"}
+"""What an owner approves at the coordinator takes effect at once, as far as this goes."""
 _CARD: Final = re.compile(r"fedcore-host:[\w-]{43}:[\w-]{43}")
 
 
@@ -68,9 +68,9 @@ def owner_toml(
     coordinator: Coordinator,
     cards: Mapping[str, str],
     scientist: str,
-    offer: Offer | None,
+    offers: Sequence[Offer],
 ) -> str:
-    """A host's policy. The reference host has no `offer`: it serves, and owns no data."""
+    """A host's policy. The reference host has no `offers`: it serves, and owns no data."""
     lines = [
         f"organisation = {as_toml(host.name)}",
         *_section("[coordinator]", url=coordinator.url, key=coordinator.key, organisation=CLOUD_HOUSE),
@@ -81,36 +81,29 @@ def owner_toml(
             values = {"name": peer.name, "card": cards[peer.name], "organisation": peer.name}
             lines += _section("[[peers]]", **values, reference=peer is cast.reference)
     lines += _section("[[plugins]]", distribution="fedcore")
-    if offer is None:
+    if not offers:
         lines += _section("[reference]", serves=True)
-    else:
-        lines += _section(f"[datasets.{DATASET}]", **_policy(host, offer))
+    for offer in offers:
+        lines += _section(f"[datasets.{offer.name}]", **_dataset(host, offer))
         lines.append(f"retention = {(datetime.now(UTC) + timedelta(days=365)).date().isoformat()}")
-        lines += _section(f"[datasets.{DATASET}.ceilings]", **CEILINGS)
-    lines += _section("[worker]", processes=1 if offer is None else 2)
+        lines += _section(f"[datasets.{offer.name}.ceilings]", **CEILINGS | dict(offer.ceilings))
+    lines += _section("[worker]", processes=2 if offers else 1)
     return "\n".join(lines) + "\n"
 
 
-def _policy(host: Organisation, offer: Offer) -> dict[str, object]:
+def _dataset(host: Organisation, offer: Offer) -> dict[str, object]:
     files = [
         {"path": str(host.directory / name)} | ({} if label is None else {"label": label})
         for name, label in offer.files.items()
     ]
-    return {
+    what = {
         "title": offer.title,
         "description": offer.description,
         "reader": offer.reader,
         "reader_options": offer.reader_options,
         "files": files,
-        "purposes": [PURPOSE],
-        "protocols": ["local", "reference", "pooled"],
-        "backends": ["plaintext", "keyed_tokens"],
-        "models": ["linear", "mlp"],
-        "character_steps": ["char_ngrams"],
-        "minimum_owners": 2,
-        "releases": 50,
-        "download": True,
     }
+    return what | RULES | dict(offer.rules)
 
 
 def _section(heading: str, /, **values: object) -> list[str]:

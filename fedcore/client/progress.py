@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Column
 
 from fedcore.client.session import Session
 
@@ -13,10 +14,10 @@ from fedcore.client.session import Session
 def follow(session: Session, run: str, title: str, console: Console | None = None) -> dict[str, Any]:
     """Show a progress bar until the run has finished; returns the run. Raises `RunFailed`."""
     columns = (
-        TextColumn("[bold]{task.description}"),
+        TextColumn("[bold]{task.description}", table_column=Column(no_wrap=True, min_width=len(title))),
         BarColumn(bar_width=28),
         TextColumn("{task.percentage:>3.0f}%"),
-        TimeElapsedColumn(),
+        TimeElapsedColumn(table_column=Column(no_wrap=True, min_width=len("0:00:00"))),
         TextColumn("{task.fields[state]}"),
     )
     with Progress(*columns, console=console) as progress:
