@@ -28,6 +28,7 @@ RULES: Final = USES | {"minimum_owners": 2}
 """The absolute limits of a dataset."""
 CEILINGS: Final = USES | {"days": 31, "epsilon": "none"}
 """What an owner approves at the coordinator takes effect at once, as far as this goes."""
+SCORES: Final = "scores.csv"
 _CARD: Final = re.compile(r"fedcore-host:[\w-]{43}:[\w-]{43}")
 
 
@@ -54,7 +55,7 @@ def predict(host: Organisation, run: str, log: Path, processes: Processes) -> li
 
     Each line has `class`, `probability` and `line`. Nothing of it leaves the host.
     """
-    scores = host.directory / "scores.csv"
+    scores = host.directory / SCORES
     command = [program("fedcore-owner"), "predict", "--home", str(host.home), "--run", run]
     command += ["--out", str(scores), str(log)]
     processes.run("fedcore-owner predict", host.name, command, host.environment(), host.log / "predict.log")

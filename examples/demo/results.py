@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from examples.demo.checks import check_quality, check_separation
 from examples.demo.files import unpacked
-from examples.demo.hosts import predict
+from examples.demo.hosts import SCORES, predict
 from examples.demo.processes import program
 from examples.demo.settings import ROOT, Settings
 from examples.demo.stage import Stage
@@ -57,6 +57,9 @@ def score(stage: Stage, settings: Settings, run: str) -> None:
         )
     stage.teller.types(owner.title, f"fedcore-owner predict --run {run[:12]} {log.name}")
     stage.teller.prints(_summary(predict(owner, run, log, stage.processes)), cut=True)
+    if settings.log is not None:
+        stage.teller.does("", "All lines with their scores:")
+        stage.teller.points_to(owner.directory / SCORES)
 
 
 def _summary(scores: Sequence[Mapping[str, str]]) -> list[str]:
