@@ -15,11 +15,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from rich.console import Console
+
 from examples.demo.data import PORTAL
 from examples.demo.organisations import PURPOSE
 from examples.demo.plans import EPSILON, private_plan
 from examples.demo.sam import Sam
-from examples.demo.telling import teller_of
+from examples.demo.telling import Teller
 from fedcore.client import Comparison, Dataset, FedcoreError, RunPlan, Session
 from fedcore.client.report_page import write_page
 from fedcore.wire.spec import Privacy
@@ -28,7 +30,8 @@ REASON: Final = "A detector of malicious requests that all owners can use."
 RUNS: Final = 10
 DAYS: Final = 90
 READER_MINUTES: Final = 12 * 60
-PRIVATE: Final = Privacy(epsilon_micro=2_000_000, delta=1e-6)
+ALL_EPSILON: Final = 2.0
+"""What Sam asks all private runs to cost together at most. The dataset has a smaller budget of its own."""
 
 
 def ask(
@@ -46,10 +49,13 @@ def ask_and_submit(sam: Sam) -> None:
     grants = ask(sam.session, datasets, wanted, DAYS)
     sam.does(f"asks {owners} for {RUNS} runs in {DAYS} days, with download of the protected rows.")
     [portal] = sam.datasets(PORTAL)
+    together = Privacy(epsilon_micro=round(ALL_EPSILON * 1_000_000), delta=1e-6)
     private = sam.session.request_access(
-        portal, [private_plan()], purpose=PURPOSE, reason=REASON, releases=5, privacy=PRIVATE
+        portal, [private_plan()], purpose=PURPOSE, reason=REASON, releases=5, privacy=together
     )
-    sam.does(f"asks {portal.host_name} also for private runs on its {PORTAL}, with an epsilon of 2 in all.")
+    sam.does(
+        f"asks {portal.host_name} also for private runs on its {PORTAL}, with an epsilon of {ALL_EPSILON:g} in all."
+    )
     run = sam.session.submit(wanted[0], datasets, grants)
     sam.does("submits a first run at once.")
     sam.teller.answers(f"Awaiting grants. {sam.wait_for_state(run, 'awaiting_grants')}")
@@ -132,7 +138,7 @@ def main() -> int:
     arguments = parser.parse_args()
     # The terminal is left as it was, whenever the demonstration is stopped.
     signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(1))
-    teller = teller_of()
+    teller = Teller(Console(highlight=False))
     session = Session.open(arguments.url)
     sam = Sam(session, arguments.url, tuple(arguments.columns), arguments.out, teller)
     try:

@@ -21,13 +21,13 @@ from examples.demo.organisations import make_cast
 from examples.demo.processes import Processes
 from examples.demo.settings import Settings
 from examples.demo.stage import Stage
-from examples.demo.telling import Teller, teller_of
+from examples.demo.telling import Teller
 
 
 def tell(settings: Settings, console: Console, begun: float) -> None:
     """Run everything. Raises `DemoError`; leaves no process behind, whatever happens."""
     with _work_directory(settings.directory), Processes(settings.directory) as processes:
-        stage = _open(settings, processes, teller_of(console))
+        stage = _open(settings, processes, Teller(console))
         granted = _govern(stage)
         _learn(stage, settings)
         _hold_limits(stage)
@@ -67,7 +67,7 @@ def _govern(stage: Stage) -> dict[str, dict[str, Any]]:
     """From the scientist's request to grants in force at both hosts."""
     stage.teller.heading("1  A scientist asks")
     stage.sam("ask")
-    stage.teller.heading("2  Each owner grants what it wants to")
+    stage.teller.heading("2  Each owner grants less than was asked")
     granted = governance.decide(stage)
     stage.teller.heading("3  What exceeds a host's ceilings waits for a person there")
     governance.confirm(stage, granted["otto"])

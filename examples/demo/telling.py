@@ -66,10 +66,6 @@ class Teller:
         self.console.print(row)
 
 
-def teller_of(console: Console | None = None) -> Teller:
-    return Teller(console or Console(highlight=False))
-
-
 def shortened(text: str) -> str:
     """A text with digests cut to the digits that people compare."""
     return _DIGEST.sub(r"\1…", text)
