@@ -32,12 +32,23 @@ SCORES: Final = "scores.csv"
 _CARD: Final = re.compile(r"fedcore-host:[\w-]{43}:[\w-]{43}")
 
 
+def init_hosts(hosts: Sequence[Organisation], processes: Processes) -> dict[str, str]:
+    """Make the hosts' directories and keys, at the same time; returns their cards by the hosts' names."""
+    begun = {host.name: _start_init(host, processes) for host in hosts}
+    return {host.name: _card_of(host, processes.finish(begun[host.name])) for host in hosts}
+
+
 def init_host(host: Organisation, processes: Processes) -> str:
     """Make a host's directory and keys; returns its card."""
-    command = [program("fedcore-owner"), "init", "--home", str(host.home)]
-    output = processes.run(
-        "fedcore-owner init", host.name, command, host.environment(), host.log / "init.log"
-    )
+    return init_hosts([host], processes)[host.name]
+
+
+def _start_init(host: Organisation, processes: Processes) -> Process:
+    command, log = [program("fedcore-owner"), "init", "--home", str(host.home)], host.log / "init.log"
+    return processes.start("fedcore-owner init", host.name, command, host.environment(), log)
+
+
+def _card_of(host: Organisation, output: str) -> str:
     found = _CARD.search(output)
     if found is None:
         raise DemoError(f"`fedcore-owner init` of {host.name} printed no host card.", f"It printed: {output}")
@@ -50,16 +61,17 @@ def start_host(host: Organisation, processes: Processes) -> Process:
     return processes.start("fedcore-owner run", host.name, command, host.environment(), host.log / "host.log")
 
 
-def predict(host: Organisation, run: str, log: Path, processes: Processes) -> list[dict[str, str]]:
-    """Score the lines of a log at the host, with the model and the key that it has kept.
-
-    Each line has `class`, `probability` and `line`. Nothing of it leaves the host.
-    """
-    scores = host.directory / SCORES
+def start_predict(host: Organisation, run: str, log: Path, processes: Processes) -> Process:
+    """Start scoring the lines of a log at the host, with the model and the key that it has kept."""
     command = [program("fedcore-owner"), "predict", "--home", str(host.home), "--run", run]
-    command += ["--out", str(scores), str(log)]
-    processes.run("fedcore-owner predict", host.name, command, host.environment(), host.log / "predict.log")
-    with scores.open(newline="", errors="replace") as file:
+    command += ["--out", str(host.directory / SCORES), str(log)]
+    output = host.log / "predict.log"
+    return processes.start("fedcore-owner predict", host.name, command, host.environment(), output)
+
+
+def scores_of(host: Organisation) -> list[dict[str, str]]:
+    """What came of it: each line has `class`, `probability` and `line`. Nothing of it has left the host."""
+    with (host.directory / SCORES).open(newline="", errors="replace") as file:
         return list(csv.DictReader(file))
 
 

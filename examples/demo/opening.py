@@ -7,7 +7,7 @@ from typing import Final
 
 from examples.demo.coordinator import Coordinator, start_coordinator
 from examples.demo.errors import DemoError
-from examples.demo.hosts import init_host, owner_toml, start_host
+from examples.demo.hosts import init_hosts, owner_toml, start_host
 from examples.demo.offer import Offer
 from examples.demo.organisations import Cast, Person
 from examples.demo.processes import Processes, program
@@ -21,7 +21,7 @@ def start_everything(cast: Cast, offers: Sequence[Sequence[Offer]], processes: P
 
     `offers` are the datasets of each owner, in the order of `cast.owners`.
     """
-    cards = {host.name: init_host(host, processes) for host in cast.hosts}
+    cards = init_hosts(cast.hosts, processes)
     coordinator = start_coordinator(cast, cards, processes)
     key = _sams_key(cast, coordinator, processes)
     for host, offered in zip(cast.hosts, [*offers, ()], strict=True):

@@ -10,12 +10,16 @@ from typing import Any, Final
 
 from examples.demo.checks import check_quality, check_separation
 from examples.demo.files import unpacked
-from examples.demo.hosts import SCORES, predict
+from examples.demo.hosts import SCORES, scores_of, start_predict
 from examples.demo.processes import program
 from examples.demo.settings import ROOT, Settings
 from examples.demo.stage import Stage
 
 SHOWN_LINES: Final = 4
+UNSEEN: Final = (
+    "has no labels, so the model was trained on generated requests, and now scores your lines. It has seen nothing of "
+    "your site: this shows how an owner uses a model, not what is in your log."
+)
 
 
 def compare(stage: Stage) -> list[dict[str, Any]]:
@@ -30,7 +34,24 @@ def compare(stage: Stage) -> list[dict[str, Any]]:
     return reports
 
 
-def train_own_loop(stage: Stage, run: str) -> None:
+def use(stage: Stage, settings: Settings, run: str) -> None:
+    """The scientist trains on the pseudonymised rows, and an owner scores lines of its own log, at the same time."""
+    owner, log = stage.cast.owners[0], stage.offers[0].sample
+    if settings.log is not None:
+        log = unpacked(settings.log, owner.directory / "given.log")
+    scoring = start_predict(owner, run, log, stage.processes)
+    _train_own_loop(stage, run)
+    if settings.log is not None:
+        stage.teller.does("Your log", UNSEEN)
+    stage.teller.types(owner.title, f"fedcore-owner predict --run {run[:12]} {log.name}")
+    stage.processes.finish(scoring)
+    stage.teller.prints(_summary(scores_of(owner)), cut=True)
+    if settings.log is not None:
+        stage.teller.does("", "All lines with their scores:")
+        stage.teller.points_to(owner.directory / SCORES)
+
+
+def _train_own_loop(stage: Stage, run: str) -> None:
     """Sam downloads the pseudonymised rows, as the grants allow, and trains on them with a loop of Sam's own."""
     university = stage.cast.university
     rows, log = university.directory / "rows.safetensors", university.log / "commands.log"
@@ -43,23 +64,6 @@ def train_own_loop(stage: Stage, run: str) -> None:
     environment = university.environment(PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1")
     output = stage.processes.run("examples/torch_dataset.py", university.name, script, environment, log)
     stage.teller.prints(output.splitlines()[-1:])
-
-
-def score(stage: Stage, settings: Settings, run: str) -> None:
-    """An owner scores lines of its own log with the model and the key that its host kept."""
-    owner, log = stage.cast.owners[0], stage.offers[0].sample
-    if settings.log is not None:
-        log = unpacked(settings.log, owner.directory / "given.log")
-        stage.teller.does(
-            "Your log",
-            "has no labels, so the model was trained on generated requests, and now scores your lines. It has seen "
-            "nothing of your site: this shows how an owner uses a model, not what is in your log.",
-        )
-    stage.teller.types(owner.title, f"fedcore-owner predict --run {run[:12]} {log.name}")
-    stage.teller.prints(_summary(predict(owner, run, log, stage.processes)), cut=True)
-    if settings.log is not None:
-        stage.teller.does("", "All lines with their scores:")
-        stage.teller.points_to(owner.directory / SCORES)
 
 
 def _summary(scores: Sequence[Mapping[str, str]]) -> list[str]:

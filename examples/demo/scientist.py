@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Console
+from rich.markup import escape
 
 from examples.demo.data import PORTAL
 from examples.demo.organisations import PURPOSE
@@ -144,7 +145,7 @@ def main() -> int:
     try:
         SCENES[arguments.scene](sam)
     except FedcoreError as error:
-        teller.console.print(f"[bold red]Error:[/] {error}")
+        teller.console.print(f"[bold red]Error:[/] {escape(str(error))}")
         return 1
     return 0
 

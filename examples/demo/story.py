@@ -80,8 +80,7 @@ def _learn(stage: Stage, settings: Settings) -> None:
     stage.sam("train")
     run = results.compare(stage)[-1]["run"]
     stage.teller.heading("5  What the result is good for")
-    results.train_own_loop(stage, run)
-    results.score(stage, settings, run)
+    results.use(stage, settings, run)
 
 
 def _hold_limits(stage: Stage) -> None:

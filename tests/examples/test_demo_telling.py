@@ -10,10 +10,11 @@ import pytest
 from rich.console import Console
 
 from examples.demo import sam as sam_module
+from examples.demo import scientist
 from examples.demo.governance import OLGAS, approve_waiting
 from examples.demo.sam import Sam
 from examples.demo.telling import Teller, shortened
-from fedcore.client import FedcoreError, Refused, RunFailed
+from fedcore.client import FedcoreError, Refused, RunFailed, Session
 
 DIGEST = "ab" * 32
 
@@ -104,6 +105,21 @@ def test_a_refusal_with_the_right_code_is_told_and_noted(tmp_path: Path) -> None
 def test_what_is_allowed_and_should_be_refused_ends_the_demonstration(tmp_path: Path) -> None:
     with pytest.raises(FedcoreError, match="refused with releases_spent was allowed"):
         sam_at(Coordinator(), tmp_path).is_refused("releases_spent", lambda: "a run")
+
+
+def test_an_error_that_ends_a_scene_keeps_its_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refused(sam: Sam) -> None:
+        raise Refused("dataset_changed", "", [f"{name}: It has a new version." for name in sam.columns])
+
+    monkeypatch.setattr(scientist, "SCENES", {"ask": refused})
+    monkeypatch.setattr(Session, "open", lambda url: Coordinator())
+    monkeypatch.setattr("signal.signal", lambda number, reaction: None)
+    words = ["scientist", "ask", "http://here", "--columns", "target", "--out", str(tmp_path)]
+    monkeypatch.setattr("sys.argv", words)
+    assert scientist.main() == 1
+    assert capsys.readouterr().out == "Error: Refused [dataset_changed]:\n  - target: It has a new version.\n"
 
 
 def test_a_refusal_for_another_reason_ends_the_demonstration(tmp_path: Path) -> None:
