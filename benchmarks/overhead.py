@@ -12,15 +12,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar, Final
 
-from rich.console import Console
-
 from benchmarks.benchmark import Benchmark, Comparison, Goal, median
 from examples.demo.data import make_offers
+from examples.demo.governance import approve_waiting
+from examples.demo.opening import session_of, start_everything
 from examples.demo.organisations import make_cast
+from examples.demo.plans import plans
 from examples.demo.processes import ROOT, Processes
-from examples.demo.scientist import ask, plans, wait_for_approval
+from examples.demo.scientist import ask
 from examples.demo.settings import Settings
-from examples.demo.story import approve_waiting, session_of, start_everything
 from fedcore.client import Dataset, RunPlan, Session
 
 ROWS: Final = 20_000
@@ -62,16 +62,14 @@ def _federation(work: Path, processes: Processes) -> tuple[Session, list[Dataset
     settings = Settings(once=True, good=None, bad=None, log=None, rows=ROWS)
     cast = make_cast(work)
     offers = make_offers(settings, (cast.owners[0].directory, cast.owners[1].directory))
-    quiet = Console(quiet=True)
-    coordinator = start_everything(cast, offers, processes, quiet)
+    coordinator = start_everything(cast, [[offer] for offer in offers], processes)
     session = Session.open(coordinator.url, cast.university.directory / ".fedcore")
     reference = next(host for host in session.hosts() if host.is_reference)
     wanted = plans(offers[0].columns, reference.card.signing)
     datasets = session.datasets()
     grants = ask(session, datasets, wanted)
     for name in ("olga", "otto"):
-        approve_waiting(session_of(cast, coordinator, cast.person(name)), quiet)
-    wait_for_approval(session, grants)
+        approve_waiting(session_of(cast, coordinator, cast.person(name)))
     return session, datasets, grants, wanted[-1]
 
 

@@ -8,6 +8,7 @@ import sys
 import time
 
 from rich.console import Console
+from rich.markup import escape
 
 from examples.demo.errors import DemoError
 from examples.demo.settings import Settings
@@ -24,7 +25,8 @@ def main() -> int:
     except DemoError as error:
         if error.log:
             console.print(error.log, style="dim", markup=False)
-        console.print(f"[bold red]The demonstration failed:[/] {error.problem}\n{error.remedy}")
+        told = escape(f"{error.problem}\n{error.remedy}")
+        console.print(f"[bold red]The demonstration failed:[/] {told}")
         return 1
     except KeyboardInterrupt:
         console.print("\nStopped.")

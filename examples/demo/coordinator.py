@@ -9,7 +9,7 @@ from typing import Final
 import httpx
 
 from examples.demo.errors import DemoError
-from examples.demo.organisations import Cast, Person, as_toml
+from examples.demo.organisations import Cast, Organisation, Person, as_toml
 from examples.demo.processes import Processes, free_port
 
 START_SECONDS: Final = 120.0
@@ -26,9 +26,7 @@ class Coordinator:
 def start_coordinator(cast: Cast, cards: dict[str, str], processes: Processes) -> Coordinator:
     """Make the site with its people and hosts, and start its processes. `cards`: organisation to host card."""
     house, port = cast.operator, free_port()
-    environment = house.environment(
-        FEDCORE_DATA_DIR=str(house.home), FEDCORE_OPERATOR_ORGANISATION=house.name
-    )
+    environment = environment_of(house)
     site = house.directory / "site.toml"
     site.write_text(site_toml(cast, cards))
     passwords = {_password_variable(person): person.password for person in cast.people}
@@ -41,6 +39,11 @@ def start_coordinator(cast: Cast, cards: dict[str, str], processes: Processes) -
     url = f"http://127.0.0.1:{port}"
     processes.wait_until("The coordinator answers", lambda: answers(url), START_SECONDS)
     return Coordinator(url, _key(url))
+
+
+def environment_of(house: Organisation) -> dict[str, str]:
+    """The environment of the coordinator's processes and commands."""
+    return house.environment(FEDCORE_DATA_DIR=str(house.home), FEDCORE_OPERATOR_ORGANISATION=house.name)
 
 
 def site_toml(cast: Cast, cards: dict[str, str]) -> str:

@@ -27,16 +27,23 @@ _LIBC: Final = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 @dataclass(frozen=True)
 class Process:
-    """A running process, the organisation that it belongs to, and where its output goes."""
+    """A running process, the organisation that it belongs to, and where its output goes: the log, from a place on."""
 
     name: str
     organisation: str
     popen: subprocess.Popen[bytes]
     log: Path
+    begin: int
 
     @property
     def ended(self) -> bool:
         return self.popen.poll() is not None
+
+    def poll(self, seconds: float) -> int | None:
+        """The status of a process that ends within so many seconds, else None."""
+        with suppress(subprocess.TimeoutExpired):
+            return self.popen.wait(seconds)
+        return None
 
 
 @dataclass
@@ -66,6 +73,7 @@ class Processes:
         """Start a process. Its output goes to `log`, or with `show` to this terminal."""
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
+            begin = output.tell()
             popen = subprocess.Popen(
                 list(command),
                 env=dict(environment),
@@ -76,7 +84,7 @@ class Processes:
                 start_new_session=True,
                 preexec_fn=_die_with_parent,
             )
-        process = Process(name, organisation, popen, log)
+        process = Process(name, organisation, popen, log, begin)
         self.running.append(process)
         return process
 
@@ -84,13 +92,22 @@ class Processes:
         self, name: str, organisation: str, command: Sequence[str], environment: Mapping[str, str], log: Path
     ) -> str:
         """Run a command to its end and return its output. Raises `DemoError` with its last lines if it fails."""
-        before = log.stat().st_size if log.exists() else 0
-        process = self.start(name, organisation, command, environment, log)
+        return self.finish(self.start(name, organisation, command, environment, log))
+
+    def finish(self, process: Process) -> str:
+        """Wait for the end of a command, and return its output. Raises `DemoError` as `run` does."""
         status = process.popen.wait()
         self.running.remove(process)
         if status:
             raise failed(process)
-        return log.read_bytes()[before:].decode(errors="replace")
+        return process.log.read_bytes()[process.begin :].decode(errors="replace")
+
+    def attend(self, process: Process) -> int:
+        """Wait until a process ends, and return its status. Raises `DemoError` if another ends meanwhile."""
+        while (status := process.poll(0.2)) is None:
+            self.check(but=process)
+        self.running.remove(process)
+        return status
 
     def wait_until(self, what: str, ready: Callable[[], bool], seconds: float) -> None:
         """Wait until `ready()`. Raises `DemoError` when a process has ended, or after so many seconds."""
@@ -108,10 +125,10 @@ class Processes:
                 )
             time.sleep(0.2)
 
-    def check(self) -> None:
-        """Raise `DemoError` if a process that should be running has ended."""
+    def check(self, but: Process | None = None) -> None:
+        """Raise `DemoError` if a process that should be running has ended. `but`: one that may end."""
         for process in self.running:
-            if process.ended:
+            if process is not but and process.ended:
                 raise failed(process)
 
     def stop(self) -> None:

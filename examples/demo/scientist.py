@@ -1,115 +1,152 @@
-"""Sam at the university: asks for access, trains in three ways, compares. A process of its own, with its own files.
+"""Sam at the university: asks, trains, compares, and is refused. A process of its own, with its own files.
 
-Run by the demonstration as `python -m examples.demo.scientist`; it knows the coordinator's address and nothing of the
-other organisations' files. Sam has logged in before (`fedcore login`).
+Run by the demonstration as `python -m examples.demo.scientist SCENE URL`; it knows the coordinator's address and
+nothing of the other organisations' files. Sam has logged in before (`fedcore login`).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import time
-from collections.abc import Sequence
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Console
+from rich.markup import escape
 
+from examples.demo.data import PORTAL
 from examples.demo.organisations import PURPOSE
+from examples.demo.plans import EPSILON, private_plan
+from examples.demo.sam import Sam
+from examples.demo.telling import Teller
 from fedcore.client import Comparison, Dataset, FedcoreError, RunPlan, Session
-from fedcore.client.progress import follow
 from fedcore.client.report_page import write_page
-from fedcore.wire.spec import Pipeline, PluginChoice, Training
+from fedcore.wire.spec import Privacy
 
 REASON: Final = "A detector of malicious requests that all owners can use."
-WIDTH: Final = 4096
-APPROVAL_SECONDS: Final = 120.0
+RUNS: Final = 10
+DAYS: Final = 90
+READER_MINUTES: Final = 12 * 60
+ALL_EPSILON: Final = 2.0
+"""What Sam asks all private runs to cost together at most. The dataset has a smaller budget of its own."""
 
 
-def plans(columns: Sequence[str], reference_host: str) -> list[RunPlan]:
-    """The same model in three ways: each owner alone, on plaintext at the reference host, and on pseudonyms."""
-    pooled = RunPlan(
-        title="Detector of malicious requests",
-        purpose=PURPOSE,
-        pipeline=pipeline(columns),
-        training=Training(
-            optimiser=PluginChoice(name="adam", options={"lr": 0.05}), batch_size=256, epochs=6, seed=2021
-        ),
-        minimum_owners=2,
-        minutes=20,
+def ask(
+    session: Session, datasets: Sequence[Dataset], wanted: Sequence[RunPlan], days: int = 30
+) -> list[str]:
+    """One signed request for each dataset, for `RUNS` runs of these plans; returns their digests."""
+    terms = {"purpose": PURPOSE, "reason": REASON, "releases": RUNS, "days": days, "download": True}
+    return [session.request_access(dataset, wanted, **terms) for dataset in datasets]
+
+
+def ask_and_submit(sam: Sam) -> None:
+    """Ask the owners, and submit a run before any of them has decided."""
+    datasets, wanted = sam.datasets(), sam.plans()
+    owners = " and ".join(dataset.host_name for dataset in datasets)
+    grants = ask(sam.session, datasets, wanted, DAYS)
+    sam.does(f"asks {owners} for {RUNS} runs in {DAYS} days, with download of the protected rows.")
+    [portal] = sam.datasets(PORTAL)
+    together = Privacy(epsilon_micro=round(ALL_EPSILON * 1_000_000), delta=1e-6)
+    private = sam.session.request_access(
+        portal, [private_plan()], purpose=PURPOSE, reason=REASON, releases=5, privacy=together
     )
-    return [pooled.as_local(), pooled.as_reference(reference_host), pooled]
+    sam.does(
+        f"asks {portal.host_name} also for private runs on its {PORTAL}, with an epsilon of {ALL_EPSILON:g} in all."
+    )
+    run = sam.session.submit(wanted[0], datasets, grants)
+    sam.does("submits a first run at once.")
+    sam.teller.answers(f"Awaiting grants. {sam.wait_for_state(run, 'awaiting_grants')}")
+    sam.note(grants=grants, private=private, runs=[run])
 
 
-def pipeline(columns: Sequence[str]) -> Pipeline:
-    """Decoded, lower case, cut into pieces of one to three characters, counted in hashed columns."""
-    steps = [
-        PluginChoice(name="fields", options={"names": list(columns)}),
-        PluginChoice(name="url_decode"),
-        PluginChoice(name="lower"),
-        PluginChoice(name="char_ngrams", options={"minimum": 1, "maximum": 3}),
-        PluginChoice(name="protect"),
-        PluginChoice(name="hash_columns", options={"columns": WIDTH}),
-    ]
-    return Pipeline(steps=tuple(steps))
+def train(sam: Sam) -> None:
+    """Follow the run that waited, submit two more, and compare the three."""
+    datasets, wanted, notes = sam.datasets(), sam.plans(), sam.notes
+    runs, reports = notes["runs"], []
+    for number, plan in enumerate(wanted):
+        if number == len(runs):
+            runs.append(sam.session.submit(plan, datasets, notes["grants"]))
+        reports.append(sam.follow(runs[number], str(plan.protocol)))
+    sam.note(runs=runs)
+    comparison = Comparison(reports)
+    sam.teller.console.print()
+    comparison.show(sam.teller.console, exposures=False)
+    (sam.out / "reports.json").write_text(json.dumps(reports))
+    write_page(comparison, sam.out / "report.html", "Malicious requests, learnt in three ways")
 
 
-def ask(session: Session, datasets: Sequence[Dataset], wanted: Sequence[RunPlan]) -> list[str]:
-    """One signed request for each dataset; returns their digests."""
-    return [
-        session.request_access(
-            dataset, wanted, purpose=PURPOSE, reason=REASON, minimum_owners=1, releases=10, download=True
-        )
-        for dataset in datasets
-    ]
+def go_beyond(sam: Sam) -> None:
+    """One run more than the tightest grant covers; then a private run, and one more than its budget covers."""
+    sam.does(f"submits a fourth run, of the {RUNS} that were asked for.")
+    sam.is_refused("releases_spent", lambda: submit_pooled(sam))
+    sam.does(f"submits a private run on the {PORTAL}, at an epsilon of {EPSILON:g}.")
+    metrics: Mapping[str, Any] = submit_private(sam)["owners"][0]["metrics"]
+    sam.teller.answers(f"Finished: nothing but noisy counts has left the host. F1 {metrics['f1']:.2f}.")
+    sam.does("submits another one.")
+    sam.is_refused("budget_spent", lambda: submit_private(sam))
 
 
-def wait_for_approval(session: Session, digests: Sequence[str]) -> None:
-    """Wait until the owners have approved all requests. Raises `FedcoreError` for a refusal, or none in time."""
-    deadline = time.monotonic() + APPROVAL_SECONDS
-    while True:
-        states = {item["digest"]: item["state"] for item in session.requests()}
-        found = [states[digest] for digest in digests]
-        if all(state == "approved" for state in found):
-            return
-        if "refused" in found or time.monotonic() > deadline:
-            raise FedcoreError(f"The owners have not approved the requests: {', '.join(found)}.")
-        time.sleep(0.5)
+def try_again(sam: Sam) -> None:
+    """After a grant was revoked: another run, and the model of a run that has finished."""
+    sam.does("submits a run.")
+    sam.is_refused("grant_revoked", lambda: submit_pooled(sam))
+    sam.does("fetches the model of the pooled run.")
+    sam.is_refused(
+        "not_granted", lambda: sam.session.model(sam.notes["runs"][-1], sam.out / "late.safetensors")
+    )
 
 
-def train(session: Session, columns: Sequence[str], console: Console) -> list[dict[str, Any]]:
-    """Everything from the catalogue to the reports of three runs."""
-    datasets = session.datasets()
-    reference = next(host for host in session.hosts() if host.is_reference)
-    wanted = plans(columns, reference.card.signing)
-    grants = ask(session, datasets, wanted)
-    console.print(f"Sam asked {len(datasets)} owners for access, with the purpose “{PURPOSE}”.")
-    wait_for_approval(session, grants)
-    found = []
-    for plan in wanted:
-        run = session.submit(plan, datasets, grants)
-        follow(session, run, f"{plan.protocol:<10}", console)
-        found.append(session.report(run))
-    return found
+def submit_pooled(sam: Sam) -> str:
+    return sam.session.submit(sam.plans()[-1], sam.datasets(), sam.notes["grants"])
+
+
+def submit_private(sam: Sam) -> Mapping[str, Any]:
+    """The report of a private run. Raises `RunFailed`."""
+    run = sam.session.submit(private_plan(), sam.datasets(PORTAL), [sam.notes["private"]])
+    sam.session.wait(run)
+    return sam.session.report(run)
+
+
+def ask_the_reader(sam: Sam) -> None:
+    """Ask the first owner anew, with a run that waits as long as nobody decides, and follow it."""
+    datasets, plan = sam.datasets(), replace(sam.plans()[0], minutes=READER_MINUTES)
+    [asked] = ask(sam.session, datasets[:1], [plan])
+    run = sam.session.submit(plan, datasets, [asked, *sam.notes["grants"][1:]])
+    sam.does(f"asks {datasets[0].host_name} again, and submits a run that waits for the answer:")
+    sam.teller.points_to(sam.page_of(asked))
+    sam.follow(run, "Sam's run")
+
+
+SCENES: Final[Mapping[str, Callable[[Sam], None]]] = {
+    "ask": ask_and_submit,
+    "train": train,
+    "beyond": go_beyond,
+    "again": try_again,
+    "reader": ask_the_reader,
+}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("scene", choices=SCENES)
     parser.add_argument("url")
     parser.add_argument("--columns", nargs="+", required=True)
     parser.add_argument("--out", type=Path, required=True, help="a folder for the reports and the page")
     arguments = parser.parse_args()
-    console = Console()
+    # The terminal is left as it was, whenever the demonstration is stopped.
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(1))
+    teller = Teller(Console(highlight=False))
+    session = Session.open(arguments.url)
+    sam = Sam(session, arguments.url, tuple(arguments.columns), arguments.out, teller)
     try:
-        found = train(Session.open(arguments.url), arguments.columns, console)
+        SCENES[arguments.scene](sam)
     except FedcoreError as error:
-        console.print(f"[bold red]Error:[/] {error}", highlight=False)
+        teller.console.print(f"[bold red]Error:[/] {escape(str(error))}")
         return 1
-    comparison = Comparison(found)
-    console.print()
-    comparison.show(console)
-    (arguments.out / "reports.json").write_text(json.dumps(found))
-    write_page(comparison, arguments.out / "report.html", "Malicious requests, learnt in three ways")
     return 0
 
 

@@ -92,11 +92,11 @@ class Comparison:
         known = {"f1": lines[0].metrics["majority_f1"], "accuracy": lines[0].metrics["majority_accuracy"]}
         return known | {"roc_auc": 0.5, "balanced_accuracy": 0.5}
 
-    def show(self, console: Console | None = None) -> None:
-        """Print the comparison as tables."""
+    def show(self, console: Console | None = None, exposures: bool = True) -> None:
+        """Print the comparison as tables; without `exposures`, not what leaves and who could read rows."""
         from fedcore.client.comparison_tables import tables_of
 
-        (console or Console()).print(tables_of(self))
+        (console or Console()).print(tables_of(self, exposures))
 
     def _owner_names(self) -> list[str]:
         names = [owner["host_name"] for report in self.reports for owner in report["owners"]]

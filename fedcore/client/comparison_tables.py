@@ -24,9 +24,10 @@ METRICS: Final = {
 """Fewer than on the page, so that a row fits into 80 columns. AP is the average precision."""
 
 
-def tables_of(comparison: Comparison) -> RenderableType:
-    """Quality, what joining brings to each owner, cost, and what leaves, one below the other."""
-    return Group(_quality(comparison), _owners(comparison), _costs(comparison), *_exposures(comparison))
+def tables_of(comparison: Comparison, exposures: bool = True) -> RenderableType:
+    """Quality, what joining brings to each owner, cost, and (`exposures`) what leaves, one below the other."""
+    shown = _exposures(comparison) if exposures else []
+    return Group(_quality(comparison), _owners(comparison), _costs(comparison), *shown)
 
 
 def _table(title: str, words: tuple[str, ...], numbers: tuple[str, ...]) -> Table:

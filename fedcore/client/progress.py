@@ -6,18 +6,20 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Column
 
 from fedcore.client.session import Session
 
 
 def follow(session: Session, run: str, title: str, console: Console | None = None) -> dict[str, Any]:
     """Show a progress bar until the run has finished; returns the run. Raises `RunFailed`."""
+    # Of all columns only the last may be broken: a run that waits says for whom, which can be long.
     columns = (
-        TextColumn("[bold]{task.description}"),
-        BarColumn(bar_width=28),
+        TextColumn("[bold]{task.description}", table_column=Column(no_wrap=True, min_width=len(title))),
+        BarColumn(bar_width=28, table_column=Column(no_wrap=True)),
         TextColumn("{task.percentage:>3.0f}%"),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[state]}"),
+        TimeElapsedColumn(table_column=Column(no_wrap=True)),
+        TextColumn("{task.fields[state]}", markup=False, table_column=Column(overflow="fold")),
     )
     with Progress(*columns, console=console) as progress:
         bar = progress.add_task(title, total=1.0, state="submitted")

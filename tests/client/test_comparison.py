@@ -63,6 +63,15 @@ def test_pseudonymised_rows_are_never_called_encrypted(reports: Reports) -> None
     assert "test guesses" in readers
 
 
+def test_without_exposures_the_tables_stand_alone(reports: Reports) -> None:
+    console = Console(file=io.StringIO(), width=80)
+    Comparison(reports).show(console, exposures=False)
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "less the reference" in text
+    assert "who could read rows" in shown(Comparison(reports))
+    assert "who could read rows" not in text
+
+
 def test_a_local_run_shows_metrics_only(reports: Reports) -> None:
     assert exposure_of(reports[0]) == ("Nothing but metrics leaves an owner.", "Nobody but the owner.")
 

@@ -8,22 +8,26 @@ import sys
 import time
 import tomllib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from examples.demo.checks import check_quality
 from examples.demo.coordinator import Coordinator, site_toml
-from examples.demo.data import is_combined, make_offers
+from examples.demo.data import PORTAL, PORTAL_BUDGET, make_offers, portal_offer
 from examples.demo.errors import DemoError
+from examples.demo.files import is_combined
 from examples.demo.hosts import owner_toml
+from examples.demo.offer import DATASET
 from examples.demo.organisations import Cast, make_cast
+from examples.demo.plans import plans
 from examples.demo.processes import Processes, processes_at_home_in
-from examples.demo.scientist import plans
-from examples.demo.settings import ROWS, Settings
+from examples.demo.settings import ROOT, ROWS, Settings
 from fedcore.client import RunPlan
 from fedcore.owner.config import parse_config
 from fedcore.wire.keys import HostCard, SealingKey, SigningKey
+from fedcore.wire.spec import Protocol
 from plugins.readers.apache.generator import generate
 
 
@@ -55,6 +59,21 @@ def test_without_settings_both_owners_get_generated_rows() -> None:
 def test_wrong_settings_say_what_to_correct(environment: dict[str, str], text: str) -> None:
     with pytest.raises(DemoError, match=text):
         Settings.from_environment(environment)
+
+
+def test_mistakes_in_the_settings_end_with_status_1_and_the_remedy(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "examples.demo"],
+        cwd=ROOT,
+        env=os.environ | {"LOG": "/nowhere.log", "FEDCORE_DEMO_DIR": str(tmp_path / "demo")},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 1
+    assert "there is no such file" in done.stdout
+    assert "Correct the path in LOG." in done.stdout
+    assert not (tmp_path / "demo").exists()
 
 
 def test_generated_logs_differ_from_owner_to_owner_and_samples_have_no_labels(cast: Cast) -> None:
@@ -102,20 +121,34 @@ def test_a_log_in_common_format_is_told_from_a_combined_one(cast: Cast, tmp_path
 
 
 def test_every_host_gets_a_policy_that_its_own_program_accepts(cast: Cast) -> None:
-    offers = [*make_offers(Settings(True, None, None, None, 2000), folders(cast)), None]
+    north, south = make_offers(Settings(True, None, None, None, 2000), folders(cast))
+    south = replace(south, ceilings={"releases": 3})
+    offers = [[north, portal_offer(cast.owners[0].directory)], [south], []]
     keys = {
         host.name: HostCard(SigningKey.generate().public, SealingKey.generate().public) for host in cast.hosts
     }
     cards = {name: str(card) for name, card in keys.items()}
     coordinator = Coordinator("http://127.0.0.1:8000", SigningKey.generate().public)
-    scientist = SigningKey.generate().public
-    for host, offer in zip(cast.hosts, offers, strict=True):
-        config = parse_config(owner_toml(host, cast, coordinator, cards, scientist, offer))
+    scientist, configs = SigningKey.generate().public, []
+    for host, offered in zip(cast.hosts, offers, strict=True):
+        config = parse_config(owner_toml(host, cast, coordinator, cards, scientist, offered))
         assert {peer.key for peer in config.peers} == {
             keys[o.name].signing for o in cast.hosts if o is not host
         }
-        assert config.reference.serves == (offer is None)
-        assert [peer.name for peer in config.peers if peer.reference] == (["notary"] if offer else [])
+        assert config.reference.serves == (not offered)
+        assert [peer.name for peer in config.peers if peer.reference] == (["notary"] if offered else [])
+        configs.append(config)
+    north_toml, south_toml, _ = configs
+    assert [
+        north_toml.datasets[DATASET].ceilings.releases,
+        south_toml.datasets[DATASET].ceilings.releases,
+    ] == [50, 3]
+    portal = north_toml.datasets[PORTAL]
+    assert (portal.epsilon_total, portal.protocols, portal.download) == (
+        PORTAL_BUDGET,
+        (Protocol.LOCAL,),
+        False,
+    )
 
 
 def test_the_site_file_names_passwords_by_variable_only(cast: Cast) -> None:
@@ -170,6 +203,32 @@ def test_a_command_that_fails_is_named_with_its_last_lines(tmp_path: Path) -> No
     assert "no data" in caught.value.log
 
 
+def test_a_command_gives_the_output_of_this_time_only(tmp_path: Path) -> None:
+    log = tmp_path / "log" / "words.log"
+    with Processes(tmp_path) as processes:
+        for word in ("first", "second"):
+            command = [sys.executable, "-c", f"print({word!r})"]
+            assert processes.run("words", "north", command, {"HOME": str(tmp_path)}, log) == f"{word}\n"
+
+
+def test_who_waits_for_one_process_hears_that_another_has_ended(tmp_path: Path) -> None:
+    environment, log = {"HOME": str(tmp_path)}, tmp_path / "some.log"
+    with Processes(tmp_path) as processes:
+        sleeper = [sys.executable, "-c", "import time; time.sleep(60)"]
+        sam = processes.start("sam", "university", sleeper, environment, log)
+        processes.start("web", "north", [sys.executable, "-c", "1/0"], environment, tmp_path / "web.log")
+        with pytest.raises(DemoError, match="“web” of north ended"):
+            processes.attend(sam)
+
+
+def test_who_waits_for_a_process_gets_its_status(tmp_path: Path) -> None:
+    with Processes(tmp_path) as processes:
+        command = [sys.executable, "-c", "raise SystemExit(3)"]
+        sam = processes.start("sam", "university", command, {"HOME": str(tmp_path)}, tmp_path / "sam.log")
+        assert processes.attend(sam) == 3
+        assert not processes.running
+
+
 def test_waiting_stops_when_a_process_has_ended(tmp_path: Path) -> None:
     with Processes(tmp_path) as processes:
         processes.start(
@@ -204,7 +263,7 @@ def test_processes_end_with_a_demonstration_that_is_killed(tmp_path: Path) -> No
         "Processes(home).start('sleeper', 'north', child, {'HOME': str(home)}, home / 'sleeper.log')\n"
         "time.sleep(60)"
     )
-    demonstration = subprocess.Popen([sys.executable, "-c", program], cwd=Path(__file__).resolve().parents[2])
+    demonstration = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT)
     try:
         wait_for(lambda: len(list(processes_at_home_in(tmp_path))) == 1)
     finally:

@@ -21,8 +21,9 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from examples.demo.coordinator import Coordinator, answers, site_toml
-from examples.demo.data import Offer, make_offers
-from examples.demo.hosts import DATASET, init_host, owner_toml, start_host
+from examples.demo.data import make_offers
+from examples.demo.hosts import init_host, owner_toml, start_host
+from examples.demo.offer import DATASET, Offer
 from examples.demo.organisations import PURPOSE, Cast, Organisation, make_cast
 from examples.demo.processes import Process, Processes, free_port, last_lines
 from examples.demo.settings import Settings
@@ -134,10 +135,9 @@ class Federation:
 
     def write_policy(self, host: Organisation, change: Callable[[str], str] = str) -> None:
         """Write the host's owner.toml; `change` edits its text."""
-        offers = {owner.name: offer for owner, offer in zip(self.cast.owners, self.offers, strict=True)}
-        text = owner_toml(
-            host, self.cast, self.coordinator, self.cards, self.sam_key.public, offers.get(host.name)
-        )
+        owners = zip(self.cast.owners, self.offers, strict=True)
+        offers = [offer for owner, offer in owners if owner.name == host.name]
+        text = owner_toml(host, self.cast, self.coordinator, self.cards, self.sam_key.public, offers)
         (host.home / "owner.toml").write_text(change(text))
 
     def start_host(self, host: Organisation) -> Process:

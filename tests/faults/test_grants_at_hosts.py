@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from examples.demo.hosts import DATASET
+from examples.demo.offer import DATASET
 from examples.demo.processes import program
 from tests.faults.conftest import Running
 from tests.faults.federation import Federation

@@ -157,7 +157,7 @@ def _start(cast: Cast, processes: Processes) -> tuple[Session, Coordinator]:
         (cast.owners[0].directory, cast.owners[1].directory),
     )
     for owner, offer in zip(cast.owners, offers, strict=True):
-        policy = owner_toml(owner, cast, coordinator, cards, sam.key.public, offer)
+        policy = owner_toml(owner, cast, coordinator, cards, sam.key.public, [offer])
         (owner.home / "owner.toml").write_text(policy)
         start_host(owner, processes)
     processes.wait_until("The owners announce", lambda: len(sam.datasets()) == 2, SECONDS)

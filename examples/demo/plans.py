@@ -1,0 +1,52 @@
+"""What Sam wants to run: one detector in three ways, and a private one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from examples.demo.organisations import PURPOSE
+from fedcore.client import RunPlan
+from fedcore.wire.spec import Pipeline, PluginChoice, Training
+
+WIDTH: Final = 4096
+PRIVATE_WIDTH: Final = 1024
+"""Every weight gets noise, so a private model has fewer of them."""
+EPSILON: Final = 0.8
+"""What one private run costs."""
+
+
+def plans(columns: Sequence[str], reference_host: str) -> list[RunPlan]:
+    """The same model in three ways: each owner alone, on plaintext at the reference host, and on pseudonyms."""
+    pooled = RunPlan(
+        title="Detector of malicious requests",
+        purpose=PURPOSE,
+        pipeline=pipeline(columns),
+        training=Training(
+            optimiser=PluginChoice(name="adam", options={"lr": 0.05}), batch_size=256, epochs=6, seed=2021
+        ),
+        minimum_owners=2,
+        minutes=20,
+    )
+    return [pooled.as_local(), pooled.as_reference(reference_host), pooled]
+
+
+def private_plan() -> RunPlan:
+    """A detector for one owner alone, of whose rows nothing shows by more than `EPSILON`."""
+    steps = pipeline(["target"], PRIVATE_WIDTH)
+    return RunPlan(title="Private detector", purpose=PURPOSE, pipeline=steps, minutes=20).with_epsilon(
+        EPSILON
+    )
+
+
+def pipeline(columns: Sequence[str], width: int = WIDTH) -> Pipeline:
+    """Decoded, lower case, cut into pieces of one to three characters, counted in hashed columns."""
+    steps = [
+        PluginChoice(name="fields", options={"names": list(columns)}),
+        PluginChoice(name="url_decode"),
+        PluginChoice(name="lower"),
+        PluginChoice(name="char_ngrams", options={"minimum": 1, "maximum": 3}),
+        PluginChoice(name="protect"),
+        PluginChoice(name="hash_columns", options={"columns": width}),
+    ]
+    return Pipeline(steps=tuple(steps))
