@@ -318,7 +318,7 @@ def _cost(booked: tuple[Booked, ...], budget: Budget | None) -> int | None:
 
 @lru_cache(maxsize=256)
 def _epsilon(booked: tuple[Booked, ...], budget: Budget) -> int | None:
-    return epsilon_of(booked, budget.delta, enough=budget.epsilon_micro)
+    return epsilon_of(booked, budget.delta, budget.epsilon_micro)
 
 
 def _content(wanted: Reservation) -> dict[str, Any]:
