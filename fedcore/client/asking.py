@@ -38,7 +38,7 @@ def access_request(
         protocols=_distinct(plan.protocol for plan in plans),
         backends=_distinct(plan.backend.name for plan in plans),
         models=_distinct(plan.model.name for plan in plans),
-        privacy=privacy or _cost_of(plans),
+        privacy=privacy or _cost_of(plans, releases or len(plans)),
         releases=releases or len(plans),
         minimum_owners=minimum_owners,
         download=download,
@@ -48,13 +48,14 @@ def access_request(
     )
 
 
-def _cost_of(plans: Sequence[RunPlan]) -> Privacy:
-    """The sum of the plans' epsilons; none where one of them promises none."""
+def _cost_of(plans: Sequence[RunPlan], releases: int) -> Privacy:
+    """The sum of the epsilons of so many runs, each plan once and then the dearest; none where one promises none."""
     costs = [plan.privacy.epsilon_micro for plan in plans]
     known = [cost for cost in costs if cost != "none"]
     if len(known) < len(costs):
         return Privacy()
-    return Privacy(epsilon_micro=sum(known), delta=max(plan.privacy.delta for plan in plans))
+    more = max(0, releases - len(plans)) * max(known)
+    return Privacy(epsilon_micro=sum(known) + more, delta=max(plan.privacy.delta for plan in plans))
 
 
 def distinct_by(plans: Iterable[RunPlan], part: Callable[[RunPlan], Any]) -> tuple[Any, ...]:

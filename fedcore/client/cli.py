@@ -19,7 +19,7 @@ from fedcore.client.catalogue import Dataset
 from fedcore.client.catalogue_tables import show_dataset, show_dry_run, table_of_datasets
 from fedcore.client.comparison import Comparison
 from fedcore.client.progress import follow as follow_run
-from fedcore.client.runs import RunPlan
+from fedcore.client.runs import DELTA, RunPlan
 from fedcore.client.session import Session
 from fedcore.client.terminal import console, told_in_one_line
 from fedcore.wire.keys import fingerprint
@@ -172,7 +172,7 @@ def _privacy(plan: RunPlan, epsilon: float | None) -> Privacy | None:
     """The privacy of all runs together, where a number was given for it."""
     if epsilon is None:
         return None
-    return Privacy(epsilon_micro=round(epsilon * 1_000_000), delta=plan.privacy.delta)
+    return Privacy(epsilon_micro=round(epsilon * 1_000_000), delta=plan.privacy.delta or DELTA)
 
 
 app.add_typer(cli_requests.app, name="requests")

@@ -11,6 +11,8 @@ from fedcore.wire.spec import DatasetVersion, Pipeline, PluginChoice, Privacy, P
 
 PLAINTEXT = PluginChoice(name="plaintext")
 KEYED_TOKENS = PluginChoice(name="keyed_tokens")
+DELTA = 1e-6
+"""The delta that goes with an epsilon where nobody says another."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class RunPlan:
         """The same training on plaintext, at the reference host with this signing key."""
         return replace(self, protocol=Protocol.REFERENCE, backend=PLAINTEXT, reference_host=host)
 
-    def with_epsilon(self, epsilon: float, delta: float = 1e-6) -> RunPlan:
+    def with_epsilon(self, epsilon: float, delta: float = DELTA) -> RunPlan:
         """The same model trained by each owner alone so that no row shows in it, or in its evaluation, by more than
         `epsilon`: in 50 noisy passes over all rows with the class weights of this plan, if they are numbers."""
         weights = self.training.class_weights

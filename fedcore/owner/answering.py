@@ -109,14 +109,14 @@ class Answering:
         if isinstance(outcome, Refused):
             self._journal.append(EntryKind.DECISION, {**_named(order), "allowed": False, **_reason(outcome)})
             return self._store_failure(order, Status.REFUSED, outcome.code)
-        seconds = {**outcome.seconds, "phase": time.perf_counter() - started}
+        seconds = _shown_seconds(decided, {**outcome.seconds, "phase": time.perf_counter() - started})
         return self._store_report(
             order,
             status=Status.DONE,
             held=outcome.held,
             result=outcome.result,
             artefacts=outcome.artefacts,
-            seconds={stage: round(taken, 6) for stage, taken in seconds.items()},
+            seconds=seconds,
         )
 
     def send(self, stored: StoredOrder) -> None:
@@ -285,6 +285,13 @@ class Answering:
                 return
             self._api.upload(stored.id, ref, path, go_on)
             self._store.note_upload(stored.id, ref.digest)
+
+
+def _shown_seconds(decided: Decided, seconds: Mapping[str, float]) -> dict[str, float]:
+    """What the report says of time. It depends on rows, so in a run with an epsilon it says nothing."""
+    if decided.facts.spec.privacy.epsilon_micro != "none":
+        return {}
+    return {stage: round(taken, 6) for stage, taken in seconds.items()}
 
 
 def _refusal_in(decided: Decided) -> Refused | None:

@@ -120,11 +120,13 @@ class Booking:
     def note_release(self, stored: StoredOrder) -> None:
         """Note a stored answer that tells something of rows, before it leaves. Raises `LedgerError`."""
         report = report_of(stored)
-        if report is None or stored.report is None or report.status is not Status.DONE:
+        if report is None or stored.report is None:
             return
         order = stored.signed.open(Order)
         spec = order.spec.open(RunSpec)
-        if spec.dataset_of(order.audience) is not None and tells_of_rows(spec, order.phase):
+        if spec.dataset_of(order.audience) is None or not tells_of_rows(spec, report):
+            return
+        if report.status is Status.DONE or self._ledger.is_booked(stored.run):
             self._ledger.release(stored.run, stored.id, stored.report.digest)
 
     def settle(self, run: str) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 from fedcore.owner.ceilings import Ceilings
@@ -36,7 +38,7 @@ def remarks(registry: Registry, policy: Config) -> list[str]:
         for name, offer in policy.datasets.items()
         for remark in _remarks(registry, offer)
     ]
-    return [*_plugin_remarks(policy), *offers]
+    return [*_plugin_remarks(policy), *offers, *_shared_files(policy)]
 
 
 def what_it_shows(backend: type[EncryptionBackend[Any]]) -> str:
@@ -180,7 +182,32 @@ def _plugin_remarks(policy: Config) -> Iterator[str]:
         )
 
 
+def _shared_files(policy: Config) -> Iterator[str]:
+    """A budget belongs to a dataset, so rows that two of them offer have two budgets."""
+    for first, second in combinations(policy.datasets, 2):
+        files = [{str(Path(file.path)) for file in policy.datasets[name].files} for name in (first, second)]
+        if shared := sorted(files[0] & files[1]):
+            yield (
+                f"[datasets.{first}] and [datasets.{second}] both offer {', '.join(shared)}: each has an epsilon_total "
+                "of its own, and a row in both may cost the sum of the two."
+            )
+
+
+def _privacy_remarks(offer: Dataset) -> Iterator[str]:
+    if offer.epsilon != "none" and offer.epsilon_total == "none":
+        yield (
+            f"limits a run to epsilon {offer.epsilon:g}, and sets no epsilon_total: all runs of all grants together "
+            "may cost any amount."
+        )
+    if offer.epsilon_total != "none" and offer.count_epsilon == "none":
+        yield (
+            f"shows its number of rows rounded to {offer.round_rows_to} and without noise: no epsilon covers that "
+            "number. With count_epsilon it leaves with noise."
+        )
+
+
 def _remarks(registry: Registry, offer: Dataset) -> Iterator[str]:
+    yield from _privacy_remarks(offer)
     known = set(registry.names("encryption"))
     for name in sorted(set(offer.backends) & known):
         backend: Any = registry.get("encryption", name)

@@ -83,9 +83,9 @@ def evaluate(work: PhaseWork) -> Outcome:
     description = describe(work, Kind.EVALUATE, states=work.folder.states, inputs=inputs, noise=noise)
     finished = compute(work, description)
     counts = ScoreCounts.add([_counts(work, task) for task in range(len(finished))])
-    if not counts.rows:
-        raise WireError(RefusalCode.DATASET_EMPTY, "no row is held out")
     plan = plan_of(work.spec, len(counts.confusion))
+    if plan is None and not counts.rows:
+        raise WireError(RefusalCode.DATASET_EMPTY, "no row is held out")
     evaluated = to_evaluated(counts if plan is None else with_noise(counts, plan.counts))
     if plan is not None:
         evaluated = evaluated.model_copy(update={"spent": spent_by(work.spec, plan)})

@@ -171,7 +171,9 @@ class Dataset(Section):
         default=2, description="how many organisations must bring data to a run, this one included"
     )
     minimum_rows: Annotated[int, whole(1, 10**12)] = Field(
-        default=100, description="how many rows must stand behind everything that leaves"
+        default=100,
+        description="how many rows must stand behind everything that leaves; in a run with an epsilon, how many the "
+        "dataset must have",
     )
     releases: Annotated[int, whole(1, 1_000_000)] = Field(
         description="how many runs one grant may cover at most"

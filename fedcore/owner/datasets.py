@@ -112,10 +112,12 @@ class Datasets:
     def split(self, name: str) -> str:
         """What identifies the split of a dataset's rows: the same while every row stays on its side for good.
 
-        Raises `DatasetProblem`.
+        A reader of another version, or with other options, may read other rows out of the same files. Raises
+        `DatasetProblem`.
         """
         reader = self.open(name).reader
-        text = json.dumps([name, self._policy.datasets[name].reader, *(reader.compared or reader.columns)])
+        read = [reader.version, reader.options.model_dump(mode="json"), reader.compared or reader.columns]
+        text = json.dumps([name, self._policy.datasets[name].reader, *read], sort_keys=True)
         return hmac.new(self._split_secret, text.encode(), hashlib.sha256).hexdigest()[:32]
 
     def facts(self, name: str) -> DatasetFacts | Refused | None:

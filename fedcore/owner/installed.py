@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from fedcore.owner.config import Config
 from fedcore.owner.confined.calling import PluginStopped
 from fedcore.owner.confined.plugins import plugins_of, terms_of
-from fedcore.owner.confined.proxies import ConfinedBackend, not_trusted_with_keys
+from fedcore.owner.confined.proxies import ConfinedBackend, ConfinedPlugin, not_trusted_with_keys
 from fedcore.owner.description import Distribution
 from fedcore.owner.facts import BackendFacts, PluginFacts, Refused
 from fedcore.plugin_api.backends import EncryptionBackend, KeyHolders
@@ -74,8 +75,18 @@ def plugin_facts(registry: Registry, spec: RunSpec) -> PluginFacts | Refused:
         character_steps=tuple(step.name for step in built.steps if step.shows_characters),
         fitted=fitted,
         backend=_backend_facts(backend),
-        unbounded="; ".join(hindrances(spec, made, built.gives, bool(fitted))),
+        unbounded="; ".join(
+            [*hindrances(spec, made, built.gives, bool(fitted)), *_of_others(built, backend)]
+        ),
     )
+
+
+def _of_others(built: BuiltPipeline, backend: type[EncryptionBackend[Any]]) -> Iterator[str]:
+    """Every bound rests on features that are made of each row alone: nothing shows that other packages do so."""
+    names = [step.name for step in built.steps if isinstance(step, ConfinedPlugin)]
+    names += [backend.name] if issubclass(backend, ConfinedPlugin) else []
+    if names:
+        yield f"{', '.join(names)} of another package could make something of several rows: use fedcore's own"
 
 
 def _gets_a_key_it_must_not_have(backend: type[EncryptionBackend[Any]]) -> bool:

@@ -4,7 +4,8 @@ A run is booked in three steps, each one transaction on the disk before the next
 
 * **reserve** checks all budgets and books the run's whole cost and one of its grant's releases. From here on it counts.
 * **release** notes the digest of a stored answer, before the first of its bytes leaves the host.
-* **settle**, when the run is closed, gives back what was reserved for a run of which no answer was ever stored.
+* **settle**, when the run is closed, gives back what was reserved for a run of which no answer was ever stored that
+  could tell something of rows.
 
 Every step may be repeated: a crash between two of them loses nothing and charges nothing twice. Several processes
 cannot overspend, since a budget is checked and booked in one transaction. Epsilon is counted in millionths.
@@ -168,6 +169,11 @@ class Ledger:
 
     # -- what is spent
 
+    def is_booked(self, run: str) -> bool:
+        """Whether a run is reserved, and not given back. Raises `LedgerError`."""
+        with _as_ledger_errors(self.path):
+            return self._reserved(run) is not None
+
     def balance(self, wanted: Reservation, allowed: Allowance) -> Balance:
         """What is spent once `wanted` is booked. Epsilon is only worked out where a budget limits it."""
         with _as_ledger_errors(self.path):
@@ -318,7 +324,7 @@ def _cost(booked: tuple[Booked, ...], budget: Budget | None) -> int | None:
 
 @lru_cache(maxsize=256)
 def _epsilon(booked: tuple[Booked, ...], budget: Budget) -> int | None:
-    return epsilon_of(booked, budget.delta, enough=budget.epsilon_micro)
+    return epsilon_of(booked, budget.delta, budget.epsilon_micro)
 
 
 def _content(wanted: Reservation) -> dict[str, Any]:

@@ -79,7 +79,9 @@ def accept(
     reason: Annotated[str, typer.Option(help="Why the ledger goes on although entries are lost.")],
     spent: Annotated[
         list[str] | None,
-        typer.Option(help="DATASET=EPSILON that the lost entries have cost at most; once for each dataset."),
+        typer.Option(
+            help="DATASET=EPSILON that the lost entries have cost at most; once for each dataset with a budget."
+        ),
     ] = None,
     home: HomeOption = DEFAULT_HOME,
 ) -> None:
@@ -91,6 +93,7 @@ def accept(
         if not reason.strip():
             raise LedgerError("Give a reason: whoever reads the ledger later has nothing else to go by.")
         costs = dict(_cost(text, policy) for text in spent or [])
+        _say_it_of_every_budget(costs, policy)
         with open_ledger(place) as ledger, Journal(place.journal_path) as journal:
             entry = ledger.accept(reason.strip(), costs)
             event = {"ledger": "accepted", "by": this_user(), "serial": entry.serial, **entry.said}
@@ -189,6 +192,17 @@ def _head(text: str) -> Head:
     return Head(int(serial), digest)
 
 
+def _say_it_of_every_budget(costs: Mapping[str, int], policy: Config) -> None:
+    """What is lost has cost something, and nobody else can say what: a budget does not begin anew by a mere reason."""
+    budgets = (name for name, offer in policy.datasets.items() if dataset_budget(offer) is not None)
+    missing = [name for name in budgets if name not in costs]
+    if missing:
+        raise LedgerError(
+            f"Say what the lost entries have cost at most: --spent {missing[0]}=EPSILON, or 0 where the journal shows "
+            f"no release (datasets with a budget: {', '.join(missing)})."
+        )
+
+
 def _cost(text: str, policy: Config) -> tuple[str, int]:
     name, equals, number = text.partition("=")
     known: Mapping[str, object] = policy.datasets
@@ -196,7 +210,7 @@ def _cost(text: str, policy: Config) -> tuple[str, int]:
         epsilon = Fraction(number)
     except (ValueError, ZeroDivisionError):
         epsilon = Fraction(-1)
-    if not equals or name not in known or epsilon <= 0:
+    if not equals or name not in known or epsilon < 0:
         datasets = ", ".join(known) or "none"
         raise LedgerError(f"{text!r} is no cost. Give DATASET=EPSILON, as logs=1.5 (datasets: {datasets}).")
     return name, math.ceil(epsilon * MICRO)

@@ -181,8 +181,9 @@ def plaintext_leaves_sealed_only(leaving: Leaving) -> Decision:
 
 
 def enough_rows_stand_behind(leaving: Leaving) -> Decision:
+    """With an epsilon noise bounds what leaves, and a refusal at an exact number of rows would tell of one of them."""
     depends = leaving.phase in (Phase.SUMMARISE, Phase.PREPARE, Phase.TRAIN, Phase.EVALUATE)
-    if leaving.role is not Role.OWNER or not depends:
+    if leaving.role is not Role.OWNER or not depends or leaving.private:
         return Allowed()
     return _require(
         leaving.rows is not None and leaving.rows >= leaving.least_rows,

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from fedcore.owner.phases import RELEASING
 from fedcore.plugin_api.private_training import MOST_PASSES
 from fedcore.privacy.mechanisms import Mechanism, Unbounded
 from fedcore.privacy.planning import LocalPlan, local_plan
+from fedcore.wire.codes import RefusalCode
 from fedcore.wire.orders import Phase
-from fedcore.wire.reports import Spent
+from fedcore.wire.reports import Report, Spent, Status
 from fedcore.wire.spec import RunSpec
+
+_DECIDED_ELSEWHERE: Final = frozenset({RefusalCode.CANCELLED, RefusalCode.GRANT_REVOKED})
+_OF_THE_GATE: Final = frozenset(
+    {
+        RefusalCode.TOO_FEW_ROWS,
+        RefusalCode.RELEASE_REFUSED,
+        RefusalCode.TOO_LARGE,
+        RefusalCode.INTERNAL,
+    }
+)
 
 
 def plan_of(spec: RunSpec, classes: int) -> LocalPlan | None:
@@ -33,6 +46,16 @@ def spent_by(spec: RunSpec, plan: LocalPlan) -> Spent:
     return Spent(epsilon_micro=epsilon, delta=spec.privacy.delta, mechanisms=titles)
 
 
-def tells_of_rows(spec: RunSpec, phase: Phase) -> bool:
-    """Whether the answer to an order of this phase depends on rows. Under an epsilon training says nothing."""
-    return phase in RELEASING and (spec.privacy.epsilon_micro == "none" or phase is not Phase.TRAIN)
+def tells_of_rows(spec: RunSpec, report: Report) -> bool:
+    """Whether an answer depends on rows. Under an epsilon training that is done says nothing, and work that failed, or
+    whose answer was not let out, may have failed for one row: whoever asks could choose which."""
+    if report.phase not in RELEASING:
+        return False
+    private = spec.privacy.epsilon_micro != "none"
+    match report.status:
+        case Status.DONE:
+            return not private or report.phase is not Phase.TRAIN
+        case Status.FAILED:
+            return private and report.code not in _DECIDED_ELSEWHERE
+        case _:
+            return private and report.code in _OF_THE_GATE

@@ -71,6 +71,9 @@ def fit_privately(
     if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate <= 1e3:
         raise WireError(RefusalCode.INVALID_OPTIONS, f"the learning rate {rate!r} is no number above 0")
     weights = training.class_weights
+    if isinstance(weights, tuple) and len(weights) != classes:
+        # Asked before any row is looked at: a row of a class without a weight must not show by a failure.
+        raise WireError(RefusalCode.INVALID_OPTIONS, f"{len(weights)} class weights for {classes} classes")
     allowed = PrivateTraining(noise, float(rate), weights if isinstance(weights, tuple) else None)
     trained = train(_matrix(rows.features), rows.labels, classes, allowed)
     return dict(zip(_names(model), to_parameters(trained), strict=True))

@@ -1,12 +1,16 @@
-"""What several releases cost together: the smallest of the bounds that are proven for them, rounded up.
+"""What several releases cost together: the smaller of the bounds that are proven for them, rounded up.
 
 * Without Gaussian noise the epsilons add up: an exact sum of fractions, and the only bound where delta is 0.
 * With a delta, the Rényi divergences add up at every order, and each order gives a valid epsilon (Canonne, Kamath and
   Steinke 2020, theorem 4 and corollary 13). A count that changes by one under discrete Laplace noise tells exactly
   what randomised response of the same epsilon tells, and nothing of that epsilon tells more (Kairouz, Oh and
   Viswanath, "The Composition Theorem for Differential Privacy", ICML 2015).
-* With a delta and without Gaussian noise, the distributions of these privacy losses are convolved (dp-accounting,
-  with pessimistic rounding).
+
+Whoever has seen some answers chooses how much noise the next one gets, as long as a budget is left. Then only a bound
+at one order, fixed beforehand, is proven (Feldman and Zrnic, "Individual Privacy Accounting via a Rényi Filter",
+NeurIPS 2021): not the best of many orders, and not a convolution of the privacy losses. So a budget is checked at one
+order, the one that suits it and what its owner releases of all rows whatever the answers were. A plain sum is proven
+as well (Rogers et al., "Privacy Odometers and Filters", NeurIPS 2016), and needs nothing of the delta.
 
 Which of the two sides of a split a row is on is not known, so the dearer one counts; where releases were made under
 several splits, the dearest choice over all of them.
@@ -16,9 +20,10 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from itertools import product
 
 from fedcore.privacy.mechanisms import (
@@ -34,7 +39,6 @@ from fedcore.privacy.mechanisms import (
 _ORDERS = tuple(1 + 10 ** (power / 40) for power in range(-120, 241))
 """Rényi orders from 1.001 to a million. Any of them gives a valid bound, so a grid loses tightness only."""
 
-_INTERVAL = 1e-4
 _SLACK = 1e-3
 """In millionths: far more than the rounding of the floating-point arithmetic in a bound, and far less than one."""
 
@@ -47,10 +51,11 @@ class Booked:
     split: str = ""
 
 
-def epsilon_of(booked: Iterable[Booked], delta: float, enough: int = -1) -> int | None:
+def epsilon_of(booked: Iterable[Booked], delta: float, budget_micro: int | None = None) -> int | None:
     """The epsilon in millionths that all of `booked` costs a row at most, at this delta; None without a bound.
 
-    The convolution takes seconds at its first use and is left out where a quicker bound is `enough` or less.
+    With a budget it is what that budget is checked by. Without one it is what the same releases cost if they were all
+    chosen beforehand, which is never more.
     """
     by_split: dict[str, list[Mechanism]] = {}
     for part in booked:
@@ -65,12 +70,28 @@ def epsilon_of(booked: Iterable[Booked], delta: float, enough: int = -1) -> int 
             for found in mechanisms
             if found.rows in (side, Rows.ALL)
         ]
-        costs.append(_epsilon_of_row(chosen, delta, enough))
+        costs.append(_epsilon_of_row(chosen, delta, _orders(chosen, delta, budget_micro)))
     known = [cost for cost in costs if cost is not None]
     return max(known) if len(known) == len(costs) else None
 
 
-def _epsilon_of_row(mechanisms: Sequence[Mechanism], delta: float, enough: int) -> int | None:
+def _orders(mechanisms: Sequence[Mechanism], delta: float, budget_micro: int | None) -> Sequence[float]:
+    if budget_micro is None or delta <= 0:
+        return _ORDERS
+    of_the_owner = (found for found in mechanisms if found.rows is Rows.ALL)
+    return (
+        _order_for(budget_micro, delta, tuple(c for found in of_the_owner for c in _single_costs(found))),
+    )
+
+
+@lru_cache(maxsize=256)
+def _order_for(budget_micro: int, delta: float, beside: tuple[Fraction, ...]) -> float:
+    """The order at which the least Gaussian noise keeps this budget, beside releases of these epsilons."""
+    epsilon, costs = (budget_micro - _SLACK) / MICRO, Counter(map(float, beside))
+    return max(_ORDERS, key=lambda order: (epsilon - _renyi(0.0, costs, delta, order)) / order)
+
+
+def _epsilon_of_row(mechanisms: Sequence[Mechanism], delta: float, orders: Sequence[float]) -> int | None:
     gaussian = [found for found in mechanisms if isinstance(found, DiscreteGaussian)]
     singles = [cost for found in mechanisms for cost in _single_costs(found)]
     bounds: list[int] = []
@@ -78,9 +99,8 @@ def _epsilon_of_row(mechanisms: Sequence[Mechanism], delta: float, enough: int) 
         bounds.append(math.ceil(sum(singles, Fraction()) * MICRO))
     if delta > 0 and mechanisms:
         rho = sum((found.concentration for found in gaussian), Fraction())
-        bounds.append(_rounded_up(_renyi(float(rho), [float(cost) for cost in singles], delta)))
-        if not gaussian and len(singles) > 1 and min(bounds) > enough:
-            bounds.append(_rounded_up(_convolved(singles, delta)))
+        costs = Counter(map(float, singles))
+        bounds.append(_rounded_up(min(_renyi(float(rho), costs, delta, order) for order in orders)))
     return min(bounds, default=None)
 
 
@@ -91,11 +111,10 @@ def _single_costs(mechanism: Mechanism) -> list[Fraction]:
     return [mechanism.epsilon] if isinstance(mechanism, Stated) else []
 
 
-def _renyi(rho: float, singles: Sequence[float], delta: float) -> float:
-    return min(
-        order * rho + sum(_divergence(cost, order) for cost in singles) + _conversion(order, delta)
-        for order in _ORDERS
-    )
+def _renyi(rho: float, singles: Mapping[float, int], delta: float, order: float) -> float:
+    """The epsilon at this delta of Gaussian noise and of so many parts of each cost, by one order."""
+    parts = sum(times * _divergence(cost, order) for cost, times in singles.items())
+    return order * rho + parts + _conversion(order, delta)
 
 
 def _divergence(cost: float, order: float) -> float:
@@ -111,18 +130,6 @@ def _conversion(order: float, delta: float) -> float:
         0.0,
         math.log1p(-1 / order) - (math.log(delta) + math.log(order)) / (order - 1),
     )
-
-
-def _convolved(singles: Sequence[Fraction], delta: float) -> float:
-    from dp_accounting.pld import privacy_loss_distribution as losses
-
-    total = losses.identity(_INTERVAL)
-    for cost, times in Counter(singles).items():
-        # Rounded up, so that the bound stays one.
-        parameter = math.nextafter(float(cost), math.inf)
-        one = losses.from_discrete_laplace_mechanism(parameter, value_discretization_interval=_INTERVAL)
-        total = total.compose(one.self_compose(times))
-    return float(total.get_epsilon_for_delta(delta))
 
 
 def _rounded_up(epsilon: float) -> int:

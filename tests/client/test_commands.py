@@ -10,6 +10,7 @@ import pytest
 from fedcore.client import Session
 from fedcore.wire.access import AccessRequest
 from fedcore.wire.signing import Signed
+from fedcore.wire.spec import Privacy
 
 from .conftest import BOTH, PLAN, URL, VERSION, FakeCoordinator, refusal
 
@@ -56,7 +57,7 @@ def test_a_request_may_name_the_one_it_replaces_and_a_privacy_limit(
     assert result.exit_code == 0, result.output
     sent = [AccessRequest.parse(Signed.parse(body).text) for body in _posted(coordinator, "/api/requests")]
     assert [asked.replaces for asked in sent] == [None, "ac" * 32]
-    assert {asked.privacy.epsilon_micro for asked in sent} == {1_500_000}
+    assert {asked.privacy for asked in sent} == {Privacy(epsilon_micro=1_500_000, delta=1e-6)}
 
 
 def test_a_beginning_that_fits_no_request_or_two_is_refused(

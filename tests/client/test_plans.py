@@ -28,6 +28,9 @@ def test_a_plan_with_an_epsilon_is_a_local_run_that_can_keep_it(plan: RunPlan) -
 
 def test_a_request_asks_for_what_all_its_plans_cost_together(plan: RunPlan) -> None:
     assert asked(plan.with_epsilon(1), plan.with_epsilon(0.5)) == Privacy(epsilon_micro=1_500_000, delta=1e-6)
+    assert asked(plan.with_epsilon(1), plan.with_epsilon(0.5), releases=4) == Privacy(
+        epsilon_micro=3_500_000, delta=1e-6
+    )
     assert asked(plan.with_epsilon(1), plan) == Privacy()
     mine = Privacy(epsilon_micro=7, delta=0.0)
     assert asked(plan, privacy=mine) == mine

@@ -223,6 +223,28 @@ def test_check_explains_every_line_and_what_it_allows(ready: Home, call: Call) -
     assert "No mistakes were found." in result.stdout
 
 
+def test_check_tells_what_a_budget_does_not_cover(ready: Home, call: Call) -> None:
+    bare = ready.config_path.read_text().removesuffix(DATASET)
+
+    def told(first: str, second: str) -> str:
+        again = DATASET.replace("access-2026", "again").replace('"good.txt"', '"./good.txt"')
+        offers = (DATASET.replace("releases", f"{first}\nreleases"), again.replace("bad.txt", "worse.txt"))
+        ready.config_path.write_text(bare + offers[0] + offers[1].replace("releases", f"{second}\nreleases"))
+        return call("check").stdout
+
+    (ready.path / "worse.txt").write_text("GET /?q=1\n" * 9)
+    lacking = told("epsilon = 0.5", "epsilon_total = 3.0\nround_rows_to = 50")
+    assert "[datasets.access-2026] limits a run to epsilon 0.5, and sets no epsilon_total" in lacking
+    assert "[datasets.again] shows its number of rows rounded to 50 and without noise" in lacking
+    assert (
+        "[datasets.access-2026] and [datasets.again] both offer good.txt: each has an epsilon_total"
+        in lacking
+    )
+    whole = told("epsilon = 0.5\nepsilon_total = 2.0\ncount_epsilon = 0.1", "")
+    assert "and sets no epsilon_total" not in whole
+    assert "rounded to" not in whole
+
+
 def test_check_tells_every_mistake_beyond_the_form_at_once(ready: Home, call: Call) -> None:
     text = ready.config_path.read_text().replace('"linear"', '"linaer"').replace("bad.txt", "gone.txt")
     ready.config_path.write_text(text)

@@ -114,6 +114,20 @@ def test_an_option_that_is_written_out_as_its_default_changes_nothing(home: Home
     assert look(home, explicit) == look(home)
 
 
+def test_rows_change_sides_only_where_the_split_has_another_identity(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def split(text: str = VALID) -> str:
+        return Datasets(home, policy(text), REGISTRY).split("access-2026")
+
+    before = split()
+    write(home, b"GET /other\n" * 30)
+    assert split() == before, "it is the same for every version of the dataset"
+    assert split(VALID.replace("releases", "reader_options = {strip = true}\nreleases")) != before
+    monkeypatch.setattr(Lines, "version", "2")
+    assert split() != before
+
+
 def test_another_host_gives_the_same_content_another_version(home: Home, tmp_path: Path) -> None:
     other = Home(tmp_path / "south")
     other.create()

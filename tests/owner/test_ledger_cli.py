@@ -151,6 +151,7 @@ def test_a_ledger_that_was_put_back_is_told_of_and_goes_on_by_a_persons_word(
     ("arguments", "why"),
     [
         (("--reason", " "), "Give a reason"),
+        (("--reason", "lost"), "Say what the lost entries have cost at most: --spent logs=EPSILON"),
         (("--reason", "lost", "--spent", "logs"), "is no cost"),
         (("--reason", "lost", "--spent", "logs=none"), "is no cost"),
         (("--reason", "lost", "--spent", "logs=-1"), "is no cost"),
@@ -165,8 +166,16 @@ def test_a_word_that_is_not_clear_changes_nothing(
     assert call("ledger", "verify").exit_code == 1
 
 
+def test_a_person_may_say_that_what_is_lost_has_cost_nothing(restored: Home, call: Call) -> None:
+    assert (
+        call("ledger", "accept", "--reason", "the journal shows no release", "--spent", "logs=0").exit_code
+        == 0
+    )
+    assert row(call("ledger", "show").output, "logs")[1:4] == ["5", "2", "3"]
+
+
 def test_there_is_nothing_to_accept_while_the_ledger_is_current(spent: Home, call: Call) -> None:
-    found = call("ledger", "accept", "--reason", "just in case")
+    found = call("ledger", "accept", "--reason", "just in case", "--spent", "logs=0")
     assert (found.exit_code, "there is nothing to accept" in found.output) == (1, True)
 
 

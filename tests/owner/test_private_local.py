@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fedcore.owner.agent import Agent
@@ -12,6 +13,7 @@ from fedcore.owner.config import Dataset
 from fedcore.owner.datasets import DatasetProblem, Datasets
 from fedcore.owner.facts import DatasetFacts
 from fedcore.owner.run_folder import RunFolder
+from fedcore.owner.spending import tells_of_rows
 from fedcore.plugin_api.evaluation import from_evaluated, metrics_of
 from fedcore.plugin_api.serialise import unpack_model
 from fedcore.wire.codes import RefusalCode
@@ -58,8 +60,10 @@ def test_only_noisy_counts_leave_and_they_say_what_they_cost(cast: Cast, agent: 
     do(plan, [agent], Phase.CHECK)
     (trained,) = do(plan, [agent], Phase.TRAIN)
     assert trained.result == Trained(rows=0, curve=None)
+    assert {str(report.open(Report).seconds) for report in cast.coordinator.every_report} == {"{}"}
     (report,) = do(plan, [agent], Phase.EVALUATE)
     assert isinstance(report.result, Evaluated)
+    assert report.seconds == {}, "times tell of rows"
     assert report.result.spent is not None
     assert (report.result.spent.epsilon_micro, report.result.spent.delta) == (1_000_000, 1e-6)
     assert [title.split(" noise")[0] for title in report.result.spent.mechanisms] == [
@@ -130,6 +134,77 @@ def test_a_run_without_an_answer_costs_nothing_when_it_is_closed(
     do(plan, [agent], Phase.CLOSE)
     assert agent.ledger.spent(1e-6, dataset="logs") == 0
     assert [entry.kind for entry in agent.ledger.chain.entries()] == ["reserved", "returned"]
+
+
+def test_a_run_that_failed_over_rows_is_paid_for(cast: Cast, north: Owner, agent: Agent) -> None:
+    """Whether it fails is an answer too, and without noise: whoever asks could choose for which row it does."""
+    plan = private(cast)
+    do(plan, [agent], Phase.CHECK)
+    (north.home.keys / "split.key").rename(north.home.keys / "away.key")
+    assert code_of(plan, agent, plan.order(Phase.TRAIN, north)) is not None
+    (north.home.keys / "away.key").rename(north.home.keys / "split.key")
+    do(plan, [agent], Phase.CLOSE)
+    assert [entry.kind for entry in agent.ledger.chain.entries()] == ["reserved", "released"]
+    assert agent.ledger.spent(1e-6, dataset="logs") == pytest.approx(1_000_000, rel=0.02)
+
+
+def test_a_run_that_is_cancelled_at_work_costs_nothing(
+    cast: Cast, north: Owner, agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agent.store, "is_closing", lambda run: True)
+    plan = private(cast)
+    assert code_of(plan, agent, plan.order(Phase.CHECK, north)) is RefusalCode.CANCELLED
+    monkeypatch.undo()
+    plan = private(cast)
+    do(plan, [agent], Phase.CHECK)
+    monkeypatch.setattr(agent.store, "is_closing", lambda run: True)
+    assert code_of(plan, agent, plan.order(Phase.TRAIN, north)) is RefusalCode.CANCELLED
+    do(plan, [agent], Phase.CLOSE)
+    assert [entry.kind for entry in agent.ledger.chain.entries()] == ["reserved", "returned"]
+
+
+@pytest.mark.parametrize(
+    ("phase", "status", "code", "tells"),
+    [
+        (Phase.TRAIN, Status.FAILED, RefusalCode.RESOURCE_LIMIT, True),
+        (Phase.EVALUATE, Status.FAILED, RefusalCode.STEP_FAILED, True),
+        (Phase.EVALUATE, Status.REFUSED, RefusalCode.RELEASE_REFUSED, True),
+        (Phase.EVALUATE, Status.REFUSED, RefusalCode.EXPIRED, False),
+        (Phase.TRAIN, Status.FAILED, RefusalCode.GRANT_REVOKED, False),
+        (Phase.CHECK, Status.FAILED, RefusalCode.DATASET_UNREADABLE, False),
+    ],
+)
+def test_which_refusals_of_a_run_with_an_epsilon_count_as_answers(
+    cast: Cast, phase: Phase, status: Status, code: RefusalCode, tells: bool
+) -> None:
+    plan, plain = private(cast), cast.spec(Protocol.LOCAL, backend=PLAIN)
+    report = Report(order="0" * 32, run=plan.run, phase=phase, status=status, code=code, finished_at=1)
+    assert tells_of_rows(plan.spec, report) is tells
+    assert not tells_of_rows(plain.spec, report)
+
+
+@pytest.mark.parametrize("weights", [(1.0,), (1.0, 2.0, 3.0)])
+def test_class_weights_are_counted_before_any_row_is_looked_at(
+    cast: Cast, north: Owner, agent: Agent, weights: tuple[float, ...]
+) -> None:
+    """Else a run fails only where a row of a class without a weight is there."""
+    plan = private(cast).again(training=NOISY.model_copy(update={"class_weights": weights}))
+    do(plan, [agent], Phase.CHECK)
+    assert code_of(plan, agent, plan.order(Phase.TRAIN, north)) is RefusalCode.INVALID_OPTIONS
+
+
+def test_no_number_of_rows_on_one_side_of_the_split_refuses_a_run_with_an_epsilon(
+    tmp_path: Path, warmed: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cast = Cast(tmp_path).settle_in(["north"], rows=60, minimum_rows="85")
+    agent = cast.owners[0].agent()
+    assert evaluated(private(cast), agent).status is Status.DONE
+    plain = cast.spec(Protocol.LOCAL, backend=PLAIN)
+    assert code_of(plain, agent, plain.order(Phase.CHECK, cast.owners[0])) is None
+    assert code_of(plain, agent, plain.order(Phase.TRAIN, cast.owners[0])) is RefusalCode.TOO_FEW_ROWS
+    monkeypatch.setattr("fedcore.owner.reading.held_out", lambda block, *_: np.zeros(len(block), np.bool_))
+    assert evaluated(private(cast), agent).status is Status.DONE
+    agent.close()
 
 
 @pytest.mark.parametrize(

@@ -334,6 +334,7 @@ def test_a_class_that_does_not_occur_says_nothing_and_an_epsilon_bounds_what_cou
     assert passes(leaving(Phase.EVALUATE, result=counted(200, 0), rows=200)) == Allowed()
     noisy = counted(198, 3).model_copy(update={"spent": SPENT})
     assert passes(leaving(Phase.EVALUATE, result=noisy, rows=204, private=True)) == Allowed()
+    assert passes(leaving(Phase.EVALUATE, result=noisy, rows=3, private=True)) == Allowed()
     assert passes(leaving(Phase.TRAIN, LOCAL, result=Trained(rows=0, curve=None), private=True)) == Allowed()
 
 

@@ -32,8 +32,8 @@ from fedcore.plugin_api.serialise import unpack_model
 from fedcore.wire.codes import RefusalCode
 from fedcore.wire.orders import Phase
 from fedcore.wire.reports import Status
-from fedcore.wire.spec import Pipeline, PluginChoice, Protocol
-from tests.owner.cast import PLAIN, RANKED, Cast, Plan
+from fedcore.wire.spec import Pipeline, PluginChoice, Privacy, Protocol, Training
+from tests.owner.cast import HASHED, PLAIN, RANKED, Cast, Plan
 from tests.owner.playing import agree, do, play
 from tests.owner.third_party import install, installations, step
 
@@ -183,6 +183,24 @@ def test_confined_plugins_compute_what_the_same_code_in_the_host_computes(
     assert own.columns == confined.columns
     assert own.parameters.keys() == confined.parameters.keys()
     assert all((own.parameters[name] == confined.parameters[name]).all() for name in own.parameters)
+
+
+@pytest.mark.parametrize("foreign", [False, True])
+def test_a_run_with_an_epsilon_uses_no_steps_of_other_packages(
+    installed: Path, tmp_path: Path, foreign: bool
+) -> None:
+    """Such a step gets all rows of a block, and could hide one row in what it makes of the others."""
+    cast = settled(tmp_path, "mirror", reader="their_lines")
+    steps = Pipeline(steps=(HASHED.steps[0], PluginChoice(name="lower"), *HASHED.steps[3:]))
+    training = Training(optimiser=PluginChoice(name="adam", options={"lr": 0.3}), epochs=5)
+    privacy = Privacy(epsilon_micro=1_000_000, delta=1e-6)
+    pipeline = theirs(steps) if foreign else steps
+    plan = cast.spec(Protocol.LOCAL, pipeline, PLAIN, training=training, privacy=privacy, asked=privacy)
+    agent = cast.owners[0].agent()
+    report = play(plan, agent, plan.order(Phase.CHECK, cast.owners[0]))
+    assert report.code is (RefusalCode.EPSILON_NOT_ALLOWED if foreign else None)
+    assert ("their_lower of another package could make something" in _journal(agent)) is foreign
+    agent.close()
 
 
 def test_a_confined_reader_gives_the_rows_that_it_gives_in_the_host(installed: Path, tmp_path: Path) -> None:
