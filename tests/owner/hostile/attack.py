@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
+from fedcore.wire.access import Standing
 from fedcore.wire.codes import RefusalCode
 from fedcore.wire.signing import Signed
-from tests.owner.hostile.scene import Scene, Watched
+from tests.owner.hostile.scene import Delivered, Scene, Told, Watched
 
-Orders = Callable[[Scene], list[Signed | bytes]]
+Orders = Callable[[Scene], Sequence[Delivered]]
 Behind = Callable[[pytest.MonkeyPatch], None]
 
 EMPTY_REPORT: dict[str, Any] = {"result": None, "artefacts": [], "seconds": {}, "version": 1}
@@ -26,7 +27,9 @@ class Attack:
     """What is tried, and the orders that try it, made when everything before them is done.
 
     `codes` are the only words that may come back. `rule` is the rule of the policy without which it succeeds, where
-    that is so; `behind` takes away a second defence that stands behind this rule. `dropped`: there is no answer at all.
+    that is so; `behind` takes away a second defence that stands behind this rule, and `second` is with what else that
+    defence refuses. `backed` says which other rule or check refuses too, so that with either alone the attack fails;
+    it is not taken away. `dropped`: there is no answer at all. `stands` is what the coordinator is told of the grant.
     """
 
     what: str
@@ -36,6 +39,9 @@ class Attack:
     rule: str = ""
     policy: Callable[[str], str] | None = None
     behind: Behind | None = None
+    second: frozenset[RefusalCode] = frozenset()
+    backed: str = ""
+    stands: Standing | None = None
     dropped: bool = False
     runs_tasks: bool = False
     """Whether rows are worked on before the gate refuses, so that files and tasks are no sign of success."""
@@ -58,6 +64,10 @@ def check_nothing_left(watched: Watched, attack: Attack) -> None:
         assert report["code"] in allowed
         assert isinstance(report["finished_at"], int)
     assert (watched.reports == []) == attack.dropped
+    for standing in watched.standings:
+        assert set(standing) == {"request", "standing", "decided_at", "version"}
+    if attack.stands is not None:
+        assert watched.standings[-1]["standing"] == attack.stands
     if not attack.runs_tasks:
         assert watched.tasks == 0
     journalled = [
@@ -67,8 +77,8 @@ def check_nothing_left(watched: Watched, attack: Attack) -> None:
     assert len([code for code in journalled if code in allowed]) >= len(watched.reports)
 
 
-POSSIBLE = frozenset({("POST", "/api/host/reports")})
-"""What a host may send while it refuses."""
+POSSIBLE = frozenset({("POST", "/api/host/reports"), ("POST", "/api/host/standings")})
+"""What a host may send while it refuses: its answers, and how grants stand."""
 
 
 def is_question(sent: Any) -> bool:
@@ -76,8 +86,10 @@ def is_question(sent: Any) -> bool:
     return sent.method == "GET" and sent.body == b""
 
 
-def opened(order: Signed | bytes) -> dict[str, Any]:
-    """What the order says, as far as it can be read at all."""
+def opened(order: Delivered) -> dict[str, Any]:
+    """What the order says, as far as it is one and can be read at all."""
+    if isinstance(order, Told):
+        return {"id": None}
     try:
         content = json.loads(order.text if isinstance(order, Signed) else json.loads(order)["text"])
     except (ValueError, KeyError, TypeError):
@@ -93,7 +105,7 @@ def succeeded(scene: Scene, watched: Watched) -> bool:
 
 def play(scene: Scene, attack: Attack) -> Watched:
     """Everything before the attack, and then the attack itself, watched."""
-    with scene.policy(attack.policy) if attack.policy else nullcontext():
+    with scene.policy(attack.policy) if attack.policy else nullcontext(), scene.undoing():
         orders = attack.orders(scene)
         with scene.watched() as watched:
             scene.deliver(*orders)

@@ -16,7 +16,7 @@ from tests.faults.wrong_orders import Wrong
 from tests.owner.cast import HASHED
 from tests.owner.hostile.attack import Orders
 from tests.owner.hostile.forging import attack
-from tests.owner.hostile.scene import Scene
+from tests.owner.hostile.scene import Delivered, Scene
 
 # -- signatures
 
@@ -24,7 +24,7 @@ from tests.owner.hostile.scene import Scene
 def reworded(change: Callable[[str], str], part: str) -> Orders:
     """The spec or the request inside the order says something else; its signature stays."""
 
-    def orders(scene: Scene) -> list[Signed | bytes]:
+    def orders(scene: Scene) -> list[Delivered]:
         order = scene.forged(Wrong(""))[0].open(Order)
         assert order.grant is not None
         if part == "request":
@@ -47,7 +47,7 @@ def facts_of(order: Order) -> dict[str, Any]:
 def edited(change: Callable[[dict[str, Any]], Any]) -> Orders:
     """The coordinator signs an order whose text is otherwise than the schema says."""
 
-    def orders(scene: Scene) -> list[Signed | bytes]:
+    def orders(scene: Scene) -> list[Delivered]:
         return [signed_text(scene, json.dumps(change(json.loads(scene.forged(Wrong(""))[0].text))))]
 
     return orders
@@ -59,17 +59,17 @@ def signed_text(scene: Scene, text: str) -> Signed:
     return Signed.model_construct(text=text, signer=key.public, signature=signature)
 
 
-def after_signing(scene: Scene) -> list[Signed | bytes]:
+def after_signing(scene: Scene) -> list[Delivered]:
     order = scene.forged(Wrong(""))[0]
     return [order.model_copy(update={"text": order.text.replace('"check"', '"train"')})]
 
 
-def by_the_scientist(scene: Scene) -> list[Signed | bytes]:
+def by_the_scientist(scene: Scene) -> list[Delivered]:
     order = scene.forged(Wrong(""))[0].open(Order)
     return [order.signed_by(scene.cast.sam)]
 
 
-def a_spec_for_an_order(scene: Scene) -> list[Signed | bytes]:
+def a_spec_for_an_order(scene: Scene) -> list[Delivered]:
     return [scene.forged(Wrong(""))[0].open(Order).spec.open(RunSpec).signed_by(scene.coordinator.key)]
 
 
@@ -84,17 +84,17 @@ def deep(content: dict[str, Any]) -> Any:
     return {**content, "evidence": inner}
 
 
-def no_number(scene: Scene) -> list[Signed | bytes]:
+def no_number(scene: Scene) -> list[Delivered]:
     text = scene.forged(Wrong(""))[0].text
     return [signed_text(scene, text.replace('"round":0', '"round":NaN'))]
 
 
-def twice_named(scene: Scene) -> list[Signed | bytes]:
+def twice_named(scene: Scene) -> list[Delivered]:
     text = scene.forged(Wrong(""))[0].text
     return [signed_text(scene, '{"phase":"train",' + text[1:])]
 
 
-def huge(scene: Scene) -> list[Signed | bytes]:
+def huge(scene: Scene) -> list[Delivered]:
     text = scene.forged(Wrong(""))[0].text
     return [signed_text(scene, text + " " * MAXIMUM_MESSAGE_BYTES)]
 
@@ -198,23 +198,23 @@ def with_step(step: PluginChoice) -> Pipeline:
     return Pipeline(steps=(*HASHED.steps[:-1], step))
 
 
-def without_a_grant(scene: Scene) -> list[Signed | bytes]:
+def without_a_grant(scene: Scene) -> list[Delivered]:
     return [*scene.forged(Wrong("", order={"grant": None}))]
 
 
-def souths_grant(scene: Scene) -> list[Signed | bytes]:
+def souths_grant(scene: Scene) -> list[Delivered]:
     plan = scene.honest()
     return [plan.order(Phase.CHECK, scene.north, grant=plan.grants[scene.south.key])]
 
 
-def not_offered(scene: Scene) -> list[Signed | bytes]:
+def not_offered(scene: Scene) -> list[Delivered]:
     datasets = tuple(
         dataset.model_copy(update={"name": "secrets"}) for dataset in scene.honest().spec.datasets
     )
     return [*scene.forged(Wrong("", spec={"datasets": datasets}, request={"dataset": datasets[0]}))]
 
 
-def without_north(scene: Scene) -> list[Signed | bytes]:
+def without_north(scene: Scene) -> list[Delivered]:
     datasets = scene.honest().spec.datasets[1:]
     return [*scene.forged(Wrong("", spec={"datasets": datasets}))]
 

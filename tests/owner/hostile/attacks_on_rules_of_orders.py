@@ -15,7 +15,6 @@ from fedcore.owner.agent import Agent
 from fedcore.owner.phase_work import PhaseWork
 from fedcore.wire.codes import RefusalCode
 from fedcore.wire.orders import Order, Phase
-from fedcore.wire.signing import Signed
 from fedcore.wire.spec import Protocol
 from tests.faults.wrong_orders import Wrong
 from tests.owner.hostile.attack import Orders
@@ -28,7 +27,7 @@ from tests.owner.hostile.forging import (
     own_dataset,
     rewritten,
 )
-from tests.owner.hostile.scene import Scene
+from tests.owner.hostile.scene import Delivered, Scene
 
 # -- second defences, taken away where a test asks what the rule alone is worth
 
@@ -45,22 +44,22 @@ def without_giving_up_what_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
 # -- on every order
 
 
-def addressed_to_south(scene: Scene) -> list[Signed | bytes]:
+def addressed_to_south(scene: Scene) -> list[Delivered]:
     return [*scene.forged(Wrong("", order={"audience": scene.south.key}))]
 
 
-def signed_by_eve(scene: Scene) -> list[Signed | bytes]:
+def signed_by_eve(scene: Scene) -> list[Delivered]:
     return [order.open(Order).signed_by(scene.eve) for order in scene.forged(Wrong(""))]
 
 
-def under_another_id(scene: Scene) -> list[Signed | bytes]:
+def under_another_id(scene: Scene) -> list[Delivered]:
     return [
         order.open(Order).model_copy(update={"id": secrets.token_hex(16)}).signed_by(scene.coordinator.key)
         for order in scene.forged(Wrong(""))
     ]
 
 
-def after_the_end(scene: Scene) -> list[Signed | bytes]:
+def after_the_end(scene: Scene) -> list[Delivered]:
     plan = scene.honest()
     scene.play(plan, Phase.CHECK)
     scene.play(plan, Phase.CLOSE, keep=True)
@@ -138,6 +137,7 @@ ALL_WORK: Final = [
         RefusalCode.UNKNOWN_SCIENTIST,
         forged_with(lambda scene: {"scientist": scene.coordinator.key, "requester": scene.coordinator.key}),
         "all_work",
+        backed="a host takes no grant of a scientist whom its policy does not name",
     ),
     attack_on_rule(
         "a host that nobody has pinned joins the run",
@@ -161,14 +161,14 @@ ALL_WORK: Final = [
 # -- on the work itself
 
 
-def evaluated_again(scene: Scene) -> list[Signed | bytes]:
+def evaluated_again(scene: Scene) -> list[Delivered]:
     plan = scene.honest(Protocol.LOCAL)
     for phase in (Phase.CHECK, Phase.TRAIN, Phase.EVALUATE):
         scene.play(plan, phase)
     return [plan.order(Phase.EVALUATE, scene.north, round=round) for round in (1, 2)]
 
 
-def other_pins(scene: Scene) -> list[Signed | bytes]:
+def other_pins(scene: Scene) -> list[Delivered]:
     pins = scene.forged(Wrong(""))[0].open(Order).pins
     swapped = (*pins[:-1], pins[-1].model_copy(update={"digest": "0" * 64}))
     return [*scene.forged(Wrong("", order={"pins": swapped}))]
@@ -200,7 +200,7 @@ WORK: Final = [
 
 
 def north_as_reference(*, with_own_rows: bool = False, **wrong: Any) -> Orders:
-    def orders(scene: Scene) -> list[Signed | bytes]:
+    def orders(scene: Scene) -> list[Delivered]:
         datasets = (other_dataset(scene.south.key), *([own_dataset(scene)] if with_own_rows else []))
         spec = {
             "reference_host": scene.north.key,
@@ -246,6 +246,7 @@ REFERENCE_HOST: Final = [
         north_as_reference(phases=(Phase.OFFER,)),
         "reference_host",
         policy=SERVES,
+        backed="the gate lets no such answer leave it",
     ),
 ]
 

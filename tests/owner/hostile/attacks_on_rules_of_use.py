@@ -5,62 +5,51 @@ Each is an honest run with one thing forged, so that nothing but the rule is in 
 
 from __future__ import annotations
 
-import secrets
-from dataclasses import replace
 from typing import Final
 
-import pytest
-
-from fedcore.owner.budgets import Allowance
-from fedcore.owner.facts import Refused
-from fedcore.owner.ledger import Ledger, Reservation
 from fedcore.wire.codes import RefusalCode
-from fedcore.wire.orders import Phase
 from fedcore.wire.signing import Signed
 from fedcore.wire.spec import Pipeline, PluginChoice, Protocol
 from tests.faults.wrong_orders import Wrong
 from tests.owner.cast import HASHED, PLAIN
-from tests.owner.hostile.forging import NOW, attack_on_rule, forged, forged_with, own_dataset, rewritten
-from tests.owner.hostile.scene import Scene
+from tests.owner.hostile.forging import (
+    NOW,
+    attack_on_rule,
+    forged,
+    forged_with,
+    own_dataset,
+    rewritten,
+    runs_of_one_grant,
+    without_counting_again,
+)
+from tests.owner.hostile.scene import Delivered, Scene
 
 NGRAMS: Final = Pipeline(steps=(*HASHED.steps[:3], PluginChoice(name="char_ngrams"), *HASHED.steps[4:]))
 MORE_COLUMNS: Final = Pipeline(
     steps=(*HASHED.steps[:-1], PluginChoice(name="hash_columns", options={"columns": 65_536}))
 )
 MLP: Final = PluginChoice(name="mlp")
-
-
-def without_counting_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    reserve = Ledger.reserve
-
-    def unlimited(ledger: Ledger, wanted: Reservation, limits: Allowance) -> Refused | None:
-        return reserve(ledger, wanted, replace(limits, runs=10**6))
-
-    monkeypatch.setattr(Ledger, "reserve", unlimited)
-
+ABOVE_THE_CEILINGS: Final = "a grant for another purpose is beyond the ceilings, so it does not take effect"
 
 # -- on the grant
 
 
-def with_other_files(scene: Scene) -> list[Signed | bytes]:
+def with_other_files(scene: Scene) -> list[Delivered]:
     orders = scene.forged(Wrong(""))
     log = scene.north.home.path / "bad.txt"
     log.write_text(log.read_text() + "/another/row?id=1\n")
     return [*orders]
 
 
-def on_a_wider_request(scene: Scene) -> list[Signed | bytes]:
+def on_a_wider_request(scene: Scene) -> list[Signed]:
     """The run names one request of Sam's, the order carries another that allows more."""
-    return scene.forged(Wrong("", spec={"grants": ("a" * 64, "b" * 64)}, request={"releases": 5}))  # type: ignore[return-value]
+    return scene.forged(Wrong("", spec={"grants": ("a" * 64, "b" * 64)}, request={"releases": 5}))
 
 
-def once_more_than_granted(scene: Scene) -> list[Signed | bytes]:
+def once_more_than_granted(scene: Scene) -> list[Delivered]:
     """Two runs begin under a grant for one; the first of them uses it up."""
-    wrong = Wrong("", request={"releases": 1, "nonce": secrets.token_hex(16)}, grant={"releases": 1000})
-    first, second = (scene.forged(wrong, Protocol.LOCAL, (Phase.CHECK, Phase.TRAIN)) for _ in range(2))
-    for order in (first[0], second[0], first[1]):
-        scene.agent.handle(order)
-        assert scene.coordinator.report_on(order).status == "done"
+    first, second = runs_of_one_grant(scene, 2, request={"releases": 1}, grant={"releases": 1000})
+    scene.carry_out(first[0], second[0], first[1])
     return [second[1]]
 
 
@@ -89,6 +78,7 @@ GRANT: Final = [
         "request_is_signed_by_the_scientist",
         RefusalCode.NOT_GRANTED,
         forged_with(lambda scene: {"requester": scene.eve}),
+        backed="a host holds a grant for the scientist who signed its request",
     ),
     attack_on_rule(
         "a grant for an earlier version is used for this one",
@@ -125,12 +115,14 @@ USES: Final = [
         "purpose_is_allowed",
         RefusalCode.PURPOSE_NOT_ALLOWED,
         forged(request={"purpose": "research"}),
+        backed=ABOVE_THE_CEILINGS,
     ),
     attack_on_rule(
         "data is used for a purpose that the policy does not name",
         "purpose_is_allowed",
         RefusalCode.PURPOSE_NOT_ALLOWED,
         forged(spec={"purpose": "marketing"}, request={"purpose": "marketing"}),
+        backed=ABOVE_THE_CEILINGS,
     ),
     attack_on_rule(
         "rows are to leave under a grant for local runs",

@@ -23,7 +23,7 @@ from tests.faults.wrong_orders import Wrong
 from tests.owner.cast import FITTED_AT, LINEAR, RANKED, Plan
 from tests.owner.hostile.attack import Orders
 from tests.owner.hostile.forging import attack
-from tests.owner.hostile.scene import Scene
+from tests.owner.hostile.scene import Delivered, Scene
 
 # -- the order of things
 
@@ -31,7 +31,7 @@ from tests.owner.hostile.scene import Scene
 def early(phase: Phase, **content: Any) -> Orders:
     """A phase is ordered before those that it needs."""
 
-    def orders(scene: Scene) -> list[Signed | bytes]:
+    def orders(scene: Scene) -> list[Delivered]:
         plan = scene.honest()
         scene.play(plan, Phase.CHECK)
         return [plan.order(phase, scene.north, **content)]
@@ -39,7 +39,7 @@ def early(phase: Phase, **content: Any) -> Orders:
     return orders
 
 
-def after_the_run(scene: Scene) -> list[Signed | bytes]:
+def after_the_run(scene: Scene) -> list[Delivered]:
     plan = scene.honest(Protocol.LOCAL)
     scene.play(plan, Phase.CHECK)
     scene.play(plan, Phase.CLOSE, keep=True)
@@ -49,7 +49,7 @@ def after_the_run(scene: Scene) -> list[Signed | bytes]:
 def kept_back(**wrong: Any) -> Orders:
     """Orders that never expire by themselves are delivered when the grant, or the run's time, is over."""
 
-    def orders(scene: Scene) -> list[Signed | bytes]:
+    def orders(scene: Scene) -> list[Delivered]:
         far = {"expires_at": 2**53 - 1, "issued_at": 2**52}
         made = scene.forged(Wrong("", order=far, **wrong))
         scene.shift[0] = 3 * 86_400
@@ -110,7 +110,7 @@ Tamper = Callable[[Scene, tuple[Signed, ...], Plan], tuple[Signed, ...]]
 def with_evidence(phase: Phase, tamper: Tamper) -> Orders:
     """The owners have come as far as `phase`, and north is shown something else of what they said."""
 
-    def orders(scene: Scene) -> list[Signed | bytes]:
+    def orders(scene: Scene) -> list[Delivered]:
         plan = scene.honest()
         scene.play(plan, Phase.CHECK)
         scene.play(plan, Phase.OFFER)
@@ -172,7 +172,7 @@ EVIDENCE: Final = [
 ]
 
 
-def other_offers(scene: Scene) -> list[Signed | bytes]:
+def other_offers(scene: Scene) -> list[Delivered]:
     """North's shares are sealed under south's key; then it is told that south's key was another."""
     plan = scene.honest()
     for phase, evidence in ((Phase.CHECK, ()), (Phase.OFFER, ())):
@@ -185,7 +185,7 @@ def other_offers(scene: Scene) -> list[Signed | bytes]:
     return [plan.order(Phase.CONFIRM, scene.north, evidence=(mine, told, *plan.said(Phase.SHARE)))]
 
 
-def another_state(scene: Scene) -> list[Signed | bytes]:
+def another_state(scene: Scene) -> list[Delivered]:
     """South, in league with the coordinator, says that it fitted another vocabulary."""
     plan = fitted(scene)
     mine, souths = plan.said(Phase.SETTLE, FITTED_AT)
@@ -202,7 +202,7 @@ def fitted(scene: Scene) -> Plan:
     return plan
 
 
-def crafted_vocabulary(scene: Scene) -> list[Signed | bytes]:
+def crafted_vocabulary(scene: Scene) -> list[Delivered]:
     """South's summary is replaced by bytes of the coordinator's own, under the digest that the report names."""
     plan = scene.honest(pipeline=RANKED)
     scene.agree(plan)
@@ -229,7 +229,7 @@ LEAGUE: Final = [
 def with_model(make: Callable[[Scene, Plan], tuple[ArtefactRef, ...]]) -> Orders:
     """Rows were prepared, and what comes back to be evaluated is not the model."""
 
-    def orders(scene: Scene) -> list[Signed | bytes]:
+    def orders(scene: Scene) -> list[Delivered]:
         plan = scene.honest()
         scene.agree(plan)
         scene.play(plan, Phase.PREPARE, evidence=plan.said(Phase.CONFIRM))

@@ -11,18 +11,22 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from typer.testing import CliRunner
+
 from fedcore.owner.agent import Agent
+from fedcore.owner.cli import app
+from fedcore.owner.datasets import Datasets
 from fedcore.owner.journal import Entry
 from fedcore.owner.tasks import InlineBell
 from fedcore.plugin_api.pipeline import pins_of
 from fedcore.plugin_api.registry import PluginError
-from fedcore.wire.access import AccessRequest, Grant
+from fedcore.wire.access import AccessRequest, Grant, GrantNotice
 from fedcore.wire.keys import SigningKey
 from fedcore.wire.orders import Order, Phase, order_id
 from fedcore.wire.requests import KEY_HEADER
@@ -58,6 +62,16 @@ class ListeningCoordinator(ScriptedCoordinator):
         return super().answer(method, path, headers, body)
 
 
+@dataclass(frozen=True)
+class Told:
+    """What the coordinator says of a grant, signed, among its orders."""
+
+    notice: Signed
+
+
+Delivered = Signed | bytes | Told
+
+
 class CountingBell(InlineBell):
     """Has each task done at once, and counts them."""
 
@@ -76,7 +90,7 @@ class Watched:
     journal: list[Entry] = field(default_factory=list)
     tasks: int = 0
     files: set[Path] = field(default_factory=set)
-    delivered: list[Signed | bytes] = field(default_factory=list)
+    delivered: list[Delivered] = field(default_factory=list)
 
     def bodies(self, method: str) -> list[bytes]:
         return [one.body for one in self.sent if one.method == method]
@@ -84,7 +98,15 @@ class Watched:
     @property
     def reports(self) -> list[dict[str, Any]]:
         """The reports that were posted, as the coordinator reads them."""
-        texts = [json.loads(one.body)["text"] for one in self.sent if one.path == "/api/host/reports"]
+        return self._posted("/api/host/reports")
+
+    @property
+    def standings(self) -> list[dict[str, Any]]:
+        """What the coordinator was told of grants."""
+        return self._posted("/api/host/standings")
+
+    def _posted(self, path: str) -> list[dict[str, Any]]:
+        texts = [json.loads(one.body)["text"] for one in self.sent if one.path == path]
         return [json.loads(text) for text in texts]
 
     def journalled(self) -> list[dict[str, Any]]:
@@ -102,7 +124,9 @@ class Scene:
     """Seconds by which north's clock is ahead."""
     eve: SigningKey = field(default_factory=SigningKey.generate)
     sybil: SigningKey = field(default_factory=SigningKey.generate)
-    delivered: list[Signed | bytes] = field(default_factory=list)
+    delivered: list[Delivered] = field(default_factory=list)
+    undo: ExitStack = field(default_factory=ExitStack)
+    """What an attack has changed at north besides its orders; `undoing` puts it back."""
 
     @property
     def north(self) -> Owner:
@@ -162,20 +186,52 @@ class Scene:
         order = Order.model_construct(**{"id": due, **times, **facts})
         return order.signed_by(key or self.coordinator.key)
 
+    def under(self, pretext: Callable[[Order], dict[str, Any]], signed: Signed) -> Signed:
+        """An order for the same work that says something else."""
+        order = signed.open(Order)
+        return order.model_copy(update=pretext(order)).signed_by(self.coordinator.key)
+
     def _pins(self, spec: RunSpec) -> Any:
         try:
             return tuple(pins_of(self.cast.registry, spec.pipeline, spec.backend, spec.model))
         except PluginError:
             return ()
 
-    def deliver(self, *orders: Signed | bytes) -> None:
-        """Give north these orders, one answer each, and wait until it has done with them."""
-        for order in orders:
-            self.delivered.append(order)
-            envelope = order if isinstance(order, bytes) else order.encode().encode()
-            body = b'{"cursor":1,"orders":[' + envelope + b"]}"
-            self.answer_with(body)
+    def version_of(self, dataset: str) -> str:
+        """The version of a dataset that north's policy offers now."""
+        policy = self.north.home.load_config()
+        return Datasets(self.north.home, policy, self.cast.registry).look(dataset).version
+
+    def deliver(self, *messages: Delivered) -> None:
+        """Give north these orders and words on grants, one answer each, and wait until it has done with them."""
+        for message in messages:
+            self.delivered.append(message)
+            if isinstance(message, Told):
+                self.tell(message)
+                continue
+            envelope = message if isinstance(message, bytes) else message.encode().encode()
+            self.answer_with(b'{"cursor":1,"grants":%d,"orders":[%s]}' % (self._serial, envelope))
             self.settle()
+
+    def tell(self, told: Told) -> None:
+        """Have north hear what the coordinator says of a grant, and do what it does about it."""
+        self.coordinator.notices.append((self.north.key, told.notice))
+        self.answer_with(b'{"cursor":1,"grants":%d,"orders":[]}' % self._serial)
+        self.agent.granting.sync()
+
+    def told(self, grant: Grant, revoked: bool = False) -> Told:
+        notice = GrantNotice(audience=self.north.key, grant=grant, revoked=revoked)
+        return Told(notice.signed_by(self.coordinator.key))
+
+    @property
+    def _serial(self) -> int:
+        return len(self.coordinator.notices)
+
+    def person(self, *words: str) -> str:
+        """What a person at north types after `fedcore-owner`, and what is shown."""
+        result = CliRunner().invoke(app, [*words, "--home", str(self.north.home.path)])
+        assert result.exit_code == 0, result.output
+        return result.output
 
     def answer_with(self, body: bytes) -> None:
         """North asks for orders, and gets this."""
@@ -190,6 +246,13 @@ class Scene:
         while self.agent._in_hand and time.monotonic() < until:
             time.sleep(0.002)
         assert not self.agent._in_hand
+
+    def carry_out(self, *orders: Signed) -> None:
+        """North does as these orders say."""
+        for order in orders:
+            self.agent.handle(order)
+            report = self.coordinator.report_on(order)
+            assert report.status == "done", report
 
     def play(self, plan: Plan, phase: Phase, **content: Any) -> None:
         """Both owners do a phase as they should."""
@@ -226,6 +289,20 @@ class Scene:
         return {path for folder in (home.runs, home.spool) for path in folder.rglob("*") if path.is_file()}
 
     @contextmanager
+    def undoing(self) -> Iterator[None]:
+        """Whatever is left to `undo` inside the block is undone when it ends."""
+        with self.undo:
+            yield
+
+    def restart(self, meanwhile: Callable[[], object] = lambda: None) -> None:
+        """North's agent ends, something happens to its files, and another agent begins."""
+        self.agent.close()
+        try:
+            meanwhile()
+        finally:
+            self.agents[0] = agent_of(self.north, self.bell, self.shift)
+
+    @contextmanager
     def policy(self, change: Callable[[str], str]) -> Iterator[None]:
         """North's owner.toml is edited inside the block."""
         path = self.north.home.config_path
@@ -239,6 +316,14 @@ class Scene:
             path.write_text(before)
 
 
+def left_before(scene: Scene, plan: Plan) -> set[bytes]:
+    """Every body that north has sent about a run."""
+    about = [
+        one for one in scene.coordinator.sent if one.host == scene.north.key and plan.run.encode() in one.body
+    ]
+    return {one.body for one in about}
+
+
 @contextmanager
 def scene_in(directory: Path) -> Iterator[Scene]:
     """A federation of two owners and a reference host, with their agents."""
@@ -246,11 +331,15 @@ def scene_in(directory: Path) -> Iterator[Scene]:
     cast.settle_in(["north", "south"], rows=200, reference=True)
     shift = [0.0]
     bell = CountingBell(cast.owners[0].home)
-    agents = [cast.owners[0].agent(bell, clock=lambda: time.time() + shift[0])]
-    agents += [owner.agent() for owner in cast.everyone[1:]]
-    for agent in agents:
-        agent.journal._database.execute("PRAGMA synchronous = OFF")
-        agent.store._database.execute("PRAGMA synchronous = OFF")
+    agents = [agent_of(cast.owners[0], bell, shift), *(agent_of(owner) for owner in cast.everyone[1:])]
     yield Scene(cast, agents, bell, shift)
     for agent in agents:
         agent.close()
+
+
+def agent_of(owner: Owner, bell: CountingBell | None = None, shift: Sequence[float] = (0.0,)) -> Agent:
+    """An agent whose clock is ahead by `shift`, and whose journal and orders are not synced to the disk."""
+    agent = owner.agent(bell, clock=lambda: time.time() + shift[0])
+    agent.journal._database.execute("PRAGMA synchronous = OFF")
+    agent.store._database.execute("PRAGMA synchronous = OFF")
+    return agent

@@ -12,7 +12,8 @@ from fedcore.owner.run_folder import RunFolder
 from fedcore.wire.orders import Order, Phase
 from fedcore.wire.signing import Signed
 from tests.owner.cast import Plan
-from tests.owner.hostile.scene import Scene, Sent, Watched
+from tests.owner.hostile.forging import PRETEXTS
+from tests.owner.hostile.scene import Scene, Sent, Watched, left_before
 
 
 @pytest.fixture
@@ -25,14 +26,6 @@ def finished(scene: Scene) -> tuple[Plan, list[Signed]]:
     scene.play(plan, Phase.EVALUATE, artefacts=(plan.pooled_model(),))
     given = scene.coordinator.orders[before:]
     return plan, [signed for _, audience, signed in given if audience == scene.north.key]
-
-
-def left_before(scene: Scene, plan: Plan) -> set[bytes]:
-    """Every body that north has sent about a run."""
-    about = [
-        one for one in scene.coordinator.sent if one.host == scene.north.key and plan.run.encode() in one.body
-    ]
-    return {one.body for one in about}
 
 
 def check_same_bytes(watched: Watched, known: set[bytes]) -> None:
@@ -61,32 +54,13 @@ def test_replayed_and_reordered_orders_are_answered_with_the_same_bytes(
     assert len([one for one in watched.sent if one.method == "POST"]) == len(again)
 
 
-def evidence_of_nobody(order: Order) -> dict[str, Any]:
-    return {"evidence": ()}
-
-
-def another_expiry(order: Order) -> dict[str, Any]:
-    return {"expires_at": order.expires_at + 1000, "issued_at": order.issued_at + 1}
-
-
-def no_grant(order: Order) -> dict[str, Any]:
-    return {"grant": None, "pins": ()}
-
-
-def another_model(order: Order) -> dict[str, Any]:
-    return {"artefacts": tuple(ref.model_copy(update={"digest": "1" * 64}) for ref in order.artefacts)}
-
-
-@pytest.mark.parametrize("pretext", [another_expiry, evidence_of_nobody, no_grant, another_model])
+@pytest.mark.parametrize("pretext", PRETEXTS)
 def test_the_same_work_under_another_pretext_is_answered_with_the_same_bytes(
     scene: Scene, finished: tuple[Plan, list[Signed]], pretext: Callable[[Order], dict[str, Any]]
 ) -> None:
     plan, orders = finished
     known = left_before(scene, plan)
-    anew = [
-        order.model_copy(update=pretext(order)).signed_by(scene.coordinator.key)
-        for order in (signed.open(Order) for signed in orders)
-    ]
+    anew = [scene.under(pretext, signed) for signed in orders]
     with scene.watched() as watched:
         scene.deliver(*anew)
     check_same_bytes(watched, known)
