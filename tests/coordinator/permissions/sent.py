@@ -206,7 +206,12 @@ def export(world: World, who: str, thing: Thing) -> Body:
 
 
 def exported(thing: Thing) -> str:
-    return f'"serial":{thing.key},'
+    return f'"serial": {thing.key},'
+
+
+def whole_list(world: World, who: str, thing: Thing) -> Body:
+    """A list without pages, so that everything in it is looked at."""
+    return Body(query="?all=")
 
 
 def dialog(world: World, who: str, thing: Thing) -> Body:

@@ -118,7 +118,7 @@ def badge(text: Any, kind: str = "") -> SafeString:
 
 def code_badge(text: str, kind: str) -> SafeString:
     """A code of a refusal, coloured, as it is written elsewhere."""
-    return format_html('<code class="fedcore-badge fedcore-{} fedcore-verbatim">{}</code>', kind, text)
+    return format_html('<span class="fedcore-badge fedcore-{} fedcore-verbatim">{}</span>', kind, text)
 
 
 def ago(moment: datetime | None) -> str:
