@@ -23,7 +23,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.browser.looks import DESKTOP, PHONE
 from tests.browser.site import PASSWORD
+
+__all__ = ["DESKTOP", "PHONE"]
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome")
@@ -36,8 +39,6 @@ ARGUMENTS: Final = (
     "--disable-component-update",
     "--disable-sync",
 )
-DESKTOP: Final = {"width": 1280, "height": 900}
-PHONE: Final = {"width": 390, "height": 844}
 START_SECONDS: Final = 90.0
 
 
@@ -46,9 +47,9 @@ class Site:
     """The running coordinator, and where things are in it."""
 
     url: str
-    fingerprint: str
-    requests: dict[str, str]
-    runs: dict[str, str]
+    fingerprint: str = ""
+    requests: dict[str, str] = field(default_factory=dict)
+    runs: dict[str, str] = field(default_factory=dict)
     cookies: dict[str, Any] = field(default_factory=dict)
 
     def request(self, name: str) -> str:
@@ -65,8 +66,7 @@ class Site:
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """The site of `tests.browser.site`, served by uvicorn from a data directory of its own."""
-    if _browser() is None:
-        pytest.skip(f"No browser: none of {', '.join(BROWSERS)} is on the PATH.")
+    _need_browser()
     folder = tmp_path_factory.mktemp("site")
     facts = folder / "facts.json"
     _make(folder, "-m", "tests.browser.site", str(facts))
@@ -77,8 +77,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 @pytest.fixture(scope="module")
 def empty_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     """The address and the data directory of a site in which there is nobody yet."""
-    if _browser() is None:
-        pytest.skip(f"No browser: none of {', '.join(BROWSERS)} is on the PATH.")
+    _need_browser()
     folder = tmp_path_factory.mktemp("empty")
     _make(folder, "manage.py", "migrate", "-v", "0")
     with _served(folder) as url:
@@ -161,7 +160,14 @@ class Visitors:
 
 @pytest.fixture
 def visit(site: Site, chromium: Any) -> Iterator[Visitors]:
-    visitors = Visitors(site, chromium)
+    with watched(site, chromium) as visitors:
+        yield visitors
+
+
+@contextmanager
+def watched(site: Site, browser: Any) -> Iterator[Visitors]:
+    """Windows of visitors of a site, none of which may ask elsewhere, or report an error."""
+    visitors = Visitors(site, browser)
     yield visitors
     for context in visitors.contexts:
         context.close()
@@ -172,7 +178,8 @@ def visit(site: Site, chromium: Any) -> Iterator[Visitors]:
 # Playwright keeps an event loop in this thread, in which Django would refuse to use the database for other tests: it
 # must end with the module.
 @pytest.fixture(scope="module")
-def chromium(site: Site) -> Iterator[Any]:
+def chromium() -> Iterator[Any]:
+    _need_browser()
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -187,6 +194,11 @@ def log_in(page: Any, site: Site, username: str, password: str = PASSWORD) -> No
     page.get_by_label("Password").fill(password)
     page.get_by_role("button", name="Log in").click()
     page.wait_for_load_state()
+
+
+def _need_browser() -> None:
+    if _browser() is None:
+        pytest.skip(f"No browser: none of {', '.join(BROWSERS)} is on the PATH.")
 
 
 def _browser() -> str | None:

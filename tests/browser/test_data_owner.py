@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from tests.browser.conftest import PHONE, log_in
+from tests.browser.dialogs import decide, open_dialog
 from tests.browser.site import PASSWORD
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
@@ -68,20 +69,20 @@ def test_where_no_row_leaves_the_page_does_not_frighten_with_what_rows_would_sho
 def test_olga_asks_back_sam_answers_and_she_approves_within_tighter_limits(visit: Any, site: Any) -> None:
     page = visit("olga", PHONE)
     page.goto(site.request("to approve"))
-    dialog = _open(page, "Ask back")
+    dialog = open_dialog(page, "Ask back")
     dialog.get_by_label("Question").fill("Why pieces of words?")
-    _decide(page, dialog, "Ask")
+    decide(page, dialog, "Ask")
     assert "ASKED BACK" in page.locator("#who").inner_text()
     assert "Waits for the answer of Sam Scientist." in page.locator("#thread").inner_text()
     _answer(site, "to approve", "Attacks hide in them.")
     page.reload()
     assert "Attacks hide in them." in page.locator("#thread").inner_text()
-    dialog = _open(page, "Approve")
+    dialog = open_dialog(page, "Approve")
     dialog.get_by_label("Releases").fill("2")
     dialog.get_by_label("Owners in each run, at least").fill("3")
     dialog.get_by_label("May download").uncheck()
     dialog.get_by_label("Note").fill("Two runs, to begin with.")
-    _decide(page, dialog, "Approve")
+    decide(page, dialog, "Approve")
     words = page.locator("#limits").inner_text()
     for said in ("Approved by Olga Owner", "Two runs, to begin with.", "0 of 2 releases used"):
         assert said in words
@@ -100,7 +101,7 @@ def test_a_limit_that_is_wider_than_asked_is_said_beside_its_field_and_nothing_i
 ) -> None:
     page = visit("olga")
     page.goto(site.request("to keep"))
-    dialog = _open(page, "Approve")
+    dialog = open_dialog(page, "Approve")
     dialog.get_by_label("Releases").fill("99")
     dialog.get_by_label("Note").fill("For the summer.")
     dialog.get_by_label("keyed_tokens").uncheck()
@@ -115,7 +116,7 @@ def test_a_limit_that_is_wider_than_asked_is_said_beside_its_field_and_nothing_i
 def test_the_longest_dialog_fits_a_phone_and_its_button_can_be_reached(visit: Any, site: Any) -> None:
     page = visit("olga", PHONE)
     page.goto(site.request("to keep"))
-    dialog = _open(page, "Approve")
+    dialog = open_dialog(page, "Approve")
     box = page.locator("#modal-content").bounding_box()
     assert box["y"] >= 0
     assert box["y"] + box["height"] <= PHONE["height"]
@@ -129,16 +130,16 @@ def test_the_longest_dialog_fits_a_phone_and_its_button_can_be_reached(visit: An
 def test_olga_tightens_what_she_granted_and_then_revokes_it(visit: Any, site: Any) -> None:
     page = visit("olga")
     page.goto(site.request("to revoke"))
-    dialog = _open(page, "Tighten")
+    dialog = open_dialog(page, "Tighten")
     assert dialog.get_by_label("Releases").input_value() == "2"
     dialog.get_by_label("Releases").fill("1")
     dialog.get_by_label("Reason").fill("One will do.")
-    _decide(page, dialog, "Tighten")
+    decide(page, dialog, "Tighten")
     assert "at most 1" in page.locator("#limits").inner_text()
-    dialog = _open(page, "Revoke")
+    dialog = open_dialog(page, "Revoke")
     assert "What was handed over before cannot be called back." in dialog.inner_text()
     dialog.get_by_label("Reason").fill("The purpose has changed.")
-    _decide(page, dialog, "Revoke")
+    decide(page, dialog, "Revoke")
     assert "Revoked by Olga Owner" in page.locator("#limits").inner_text()
     told = page.locator("#thread").inner_text()
     assert told.index("One will do.") < told.index("The purpose has changed.")
@@ -153,7 +154,7 @@ def test_the_bell_leads_to_the_notices_and_they_are_marked_as_read(visit: Any, s
     assert int(bell.locator(".fedcore-count").inner_text()) >= 1
     bell.click()
     page.get_by_role("link", name=re.compile("Sam Scientist asks for access to south")).first.wait_for()
-    dialog = _open(page, "Mark all as read")
+    dialog = open_dialog(page, "Mark all as read")
     with page.expect_navigation():
         dialog.get_by_role("button", name="Mark as read").click()
     assert page.locator(".fedcore-bell .fedcore-count").count() == 0
@@ -173,11 +174,11 @@ def test_the_front_page_shows_what_data_gave_as_a_chart(visit: Any, site: Any) -
 def test_olga_refuses_with_a_reason_which_the_dialog_asks_for(visit: Any, site: Any) -> None:
     page = visit("olga")
     page.goto(site.request("to refuse"))
-    dialog = _open(page, "Refuse")
+    dialog = open_dialog(page, "Refuse")
     dialog.get_by_role("button", name="Refuse").click()
     dialog.get_by_text("This field is required.").wait_for()
     dialog.get_by_label("Reason").fill("Fifty runs are more than a detector needs.")
-    _decide(page, dialog, "Refuse")
+    decide(page, dialog, "Refuse")
     words = page.locator(".fedcore-request").inner_text()
     assert "Refused by Olga Owner" in words
     assert "Fifty runs are more than a detector needs." in words
@@ -193,20 +194,3 @@ def _answer(site: Any, name: str, text: str) -> None:
             headers={"Authorization": f"Token {token}"},
         )
     assert answer.status_code == 200, answer.text
-
-
-def _open(page: Any, decision: str) -> Any:
-    """The dialog of a decision. On a phone, its button is behind the one with the dots."""
-    button = page.get_by_role("link", name=decision).or_(page.get_by_role("button", name=decision)).first
-    if not button.is_visible():
-        page.get_by_text("more_horiz").first.click()
-    button.click()
-    dialog = page.locator("#dialog")
-    dialog.wait_for()
-    return dialog
-
-
-def _decide(page: Any, dialog: Any, decision: str) -> None:
-    with page.expect_navigation():
-        dialog.get_by_role("button", name=decision).click()
-    page.locator(".fedcore-request").wait_for()

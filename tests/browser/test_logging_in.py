@@ -7,37 +7,12 @@ import time
 from typing import Any
 
 import pytest
-from django_otp.oath import totp
 
+from tests.browser.authenticator import code_of, enter, set_up
 from tests.browser.conftest import DESKTOP, PHONE, log_in
 from tests.browser.site import PASSWORD
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
-
-
-def code_of(secret: str, ahead: int = 0) -> str:
-    """What an app shows for this secret now, or some steps from now."""
-    import base64
-
-    return f"{totp(base64.b32decode(secret), drift=ahead):06d}"
-
-
-def set_up(page: Any) -> tuple[str, list[str]]:
-    """Set up the second factor on the page that asks for it; the secret, and the recovery codes."""
-    secret = page.locator(".fedcore-code").inner_text()
-    assert page.locator(".fedcore-qr svg").is_visible()
-    page.get_by_role("textbox", name="Code").fill(code_of(secret))
-    page.get_by_label("Your password").fill(PASSWORD)
-    page.get_by_role("button", name="Confirm").click()
-    codes: list[str] = page.locator(".fedcore-codes code").all_inner_texts()
-    page.get_by_role("link", name="I have kept them").click()
-    return secret, codes
-
-
-def enter(page: Any, code: str) -> None:
-    page.get_by_label("Code").fill(code)
-    page.get_by_role("button", name="Log in").click()
-    page.wait_for_load_state()
 
 
 def test_the_first_visitor_with_the_code_becomes_the_administrator(visit: Any, empty_site: Any) -> None:

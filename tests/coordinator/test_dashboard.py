@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import io
+import re
 from datetime import timedelta
 
 import pytest
+from django.core.management import call_command
 from django.utils import timezone
 
-from fedcore.coordinator.governance import booking, decisions, submissions
+from fedcore.coordinator.governance import audit, booking, decisions, submissions
+from fedcore.coordinator.governance.audit import Action
 from fedcore.coordinator.governance.decisions import Limits
-from fedcore.coordinator.governance.models import Membership, OwnerHost, Person, Role
+from fedcore.coordinator.governance.models import AuditEntry, Membership, OwnerHost, Person, Role
+from fedcore.wire.codes import EXPLANATIONS, RefusalCode
 
 
 def front(browser, person):
@@ -39,7 +44,7 @@ def test_sam_sees_the_own_requests_grants_and_runs_and_no_ones_duties(cast, brow
     text = front(browser, cast.sam)
     for words in ("Questions to answer", "My requests", "asked back", "My grants", "My runs", "No run yet."):
         assert words in text
-    for words in ("Requests waiting", "People without a role", "Hosts away", "Latest decisions"):
+    for words in ("Requests waiting", "People without a role", "Hosts away", "Latest entries of the audit"):
         assert words not in text
 
 
@@ -49,12 +54,84 @@ def test_eve_sees_nothing_of_sam(cast, browser, asked):
     assert "You have asked for nothing yet." in text
 
 
+def panels(browser, person):
+    return {panel.title: panel for panel in browser(person).get("/admin/").context["panels"]}
+
+
 @pytest.mark.parametrize("who", ["anna", "ada"])
-def test_auditors_see_the_latest_decisions(cast, browser, asked, who):
+def test_auditors_see_the_latest_entries_of_what_they_oversee(cast, browser, asked, who):
     decisions.refuse(asked, cast.olga, "no")
-    text = front(browser, cast[who])
-    assert "Latest decisions" in text
-    assert "refused" in text
+    latest = panels(browser, cast[who])["Latest entries of the audit"]
+    serial, when, person, action, subject, outcome = latest.rows[0]
+    entry = AuditEntry.objects.visible_to(cast[who]).latest("serial")
+    assert f'href="/admin/governance/auditentry/{entry.serial}/change/"' in serial
+    assert (when, person, action) == ("just now", entry_name(entry), entry.get_action_display())
+    assert any("refuse an access request" in row for row in latest.rows)
+    assert "done" in outcome
+    assert subject
+
+
+def entry_name(entry):
+    return str(entry.person or entry.host or entry.get_who_display())
+
+
+def test_an_auditor_sees_the_audit_before_everything_else(cast, browser):
+    assert next(iter(panels(browser, cast.anna))) == "Latest entries of the audit"
+    assert next(iter(panels(browser, cast.ada))) == "Requests waiting for a decision"
+
+
+def test_auditors_see_refusals_by_code_with_what_it_means(cast, browser, asked):
+    for _ in range(2):
+        with pytest.raises(decisions.DecisionError):
+            decisions.refuse(asked, cast.paul, "not mine")
+    audit.record(Action.SUBMIT_RUN, asked, by=cast.sam, refused="grant_revoked")
+    refusals = panels(browser, cast.anna)["Refused within 30 days, by code"]
+    code, what, count, meaning = refusals.rows[0]
+    assert "not_data_owner" in code
+    assert (what, count, meaning) == ("refuse an access request", 2, "-")
+    revoked = next(row for row in refusals.rows if "grant_revoked" in row[0])
+    assert revoked[3] == EXPLANATIONS[RefusalCode.GRANT_REVOKED]
+    address = re.search(r'href="([^"]+)"', code)[1].replace("&amp;", "&")
+    assert len(browser(cast.anna).get(address).context["cl"].result_list) == 2
+
+
+def test_cards_of_auditors_count_what_their_lists_show(cast, browser, asked):
+    with pytest.raises(decisions.DecisionError):
+        decisions.refuse(asked, cast.paul, "not mine")
+    cards = browser(cast.anna).get("/admin/").context["cards"][:2]
+    assert [card.title for card in cards] == ["Audit entries since yesterday", "Refused within 30 days"]
+    for card in cards:
+        # Each log-in of the browser is an entry as well.
+        assert 0 <= browser(cast.anna).get(card.address).context["cl"].result_count - card.figure <= 1
+
+
+def test_auditors_see_the_head_and_when_the_audit_was_last_found_whole(cast, browser, asked):
+    def facts():
+        return dict(panels(browser, cast.anna)["Head of the audit"].facts)
+
+    assert facts()["Last found whole"].startswith("It was never verified here")
+    shown = facts()["Its digest"]
+    assert audit.head().digest in shown
+    call_command("audit", "verify", stdout=io.StringIO())
+    last = audit.head().serial - 1
+    assert facts()["Last found whole"] == f"just now, entries 1 to {last}, without a head that was noted down"
+    call_command("audit", "verify", "--from", "2", "--head", audit.head().digest, stdout=io.StringIO())
+    assert facts()["Last found whole"].startswith("just now, entries 2 to ")
+    assert not facts()["Last found whole"].endswith("noted down")
+
+
+def test_an_auditor_sees_no_entry_of_other_organisations(cast, browser, asked):
+    audit.record(Action.CHANGE_HOST, cast.south, by=cast.paul, fields=("name",))
+    audit.record(Action.CHANGE_HOST, cast.south, by=cast.paul, refused="not_yours")
+    own, all_of_them = panels(browser, cast.anna), panels(browser, cast.ada)
+    for title in ("Latest entries of the audit", "Refused within 30 days, by code"):
+        assert "change an owner host" not in str(own[title].rows)
+        assert "change an owner host" in str(all_of_them[title].rows)
+
+
+@pytest.mark.parametrize("who", ["olga", "sam", "eve"])
+def test_whoever_audits_nothing_sees_no_panel_of_the_audit(cast, browser, asked, who):
+    assert not {title for title in panels(browser, cast[who]) if "audit" in title}
 
 
 def test_ada_sees_people_without_a_role_and_whom_is_away(cast, browser):
@@ -95,7 +172,7 @@ def test_the_navigation_counts_what_waits_for_the_person_who_looks(cast, browser
     assert badge(cast.sam) == 1
 
 
-@pytest.mark.parametrize(("who", "most"), [("olga", 22), ("sam", 14), ("ada", 24)])
+@pytest.mark.parametrize(("who", "most"), [("olga", 22), ("sam", 14), ("ada", 33), ("anna", 33)])
 def test_the_front_page_costs_as_many_queries_for_many_rows_as_for_few(
     cast, browser, message, asked, django_assert_max_num_queries, who, most
 ):

@@ -448,6 +448,57 @@ def test_the_owners_page_shows_what_came_of_it(cast, browser, asked, trials, sho
     assert ("they say nothing about the model" in panel) == bool(trials)
 
 
+def again(asked):
+    return f"/admin/governance/accessrequest/{asked.pk}/try_again/"
+
+
+def shown_panel(browser, person, asked):
+    page = browser(person).get(f"/admin/governance/accessrequest/{asked.pk}/change/").content.decode()
+    return page[page.index('id="fedcore-dry-run"') :].partition("</section>")[0]
+
+
+@pytest.mark.parametrize("who", ["olga", "sam"])
+def test_a_dry_run_that_failed_is_tried_again_from_its_page(
+    cast, browser, asked, rung, who, django_capture_on_commit_callbacks
+):
+    DryRun.objects.update(state="done", remark="north/access-2026 has no mock sample", attempts=3)
+    assert again(asked) in shown_panel(browser, cast[who], asked)
+    client = browser(cast[who])
+    assert "Try this request again?" in client.get(again(asked)).content.decode()
+    assert DryRun.objects.get().state == "done", "Opening the dialog changes nothing."
+    with django_capture_on_commit_callbacks(execute=True):
+        answer = client.post(again(asked), {"_form_submitted": "on"})
+    assert answer.headers["HX-Redirect"] == f"/admin/governance/accessrequest/{asked.pk}/change/"
+    found = DryRun.objects.get()
+    assert (found.state, found.attempts, found.remark, found.trials) == ("waiting", 0, "", [])
+    assert rung == [(trying.TASK, found.pk)]
+    panel = shown_panel(browser, cast[who], asked)
+    assert again(asked) not in panel
+    assert "hx-trigger" in panel, "The page follows by itself."
+
+
+@pytest.mark.parametrize("who", ["anna", "ada", "eve", "paul"])
+def test_nobody_else_is_offered_to_try_again(cast, browser, asked, who):
+    DryRun.objects.update(state="done")
+    client = browser(cast[who])
+    page = client.get(f"/admin/governance/accessrequest/{asked.pk}/change/").content.decode()
+    assert "try_again" not in page
+    assert client.post(again(asked), {"_form_submitted": "on"}).status_code == 403
+    assert DryRun.objects.get().state == "done"
+
+
+@pytest.mark.parametrize("state", ["waiting", "running", "passed"])
+def test_what_passed_or_is_under_way_is_not_offered_again(cast, browser, asked, state):
+    if state == "passed":
+        DryRun.objects.update(state="done", trials=[PASSED.model_dump(mode="json")])
+    else:
+        DryRun.objects.update(state=state)
+    before = DryRun.objects.values().get()
+    assert again(asked) not in shown_panel(browser, cast.olga, asked)
+    assert browser(cast.olga).post(again(asked), {"_form_submitted": "on"}).status_code == 403
+    assert DryRun.objects.values().get() == before
+
+
 def test_a_broker_that_is_away_only_delays(
     cast, plan, monkeypatch, caplog, django_capture_on_commit_callbacks
 ):

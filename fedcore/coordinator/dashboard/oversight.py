@@ -1,4 +1,4 @@
-"""What those see at a glance who own data, administrate, or audit."""
+"""What those see at a glance who own data, administrate, or audit, of requests, runs and hosts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.db.models import Count, Q
 from django.utils.translation import gettext as _
 
 from fedcore.coordinator.dashboard.panels import ROWS, Card, Panel, bars, link, list_of
-from fedcore.coordinator.governance.admin.base import ago, badge
+from fedcore.coordinator.governance.admin.base import ago, badge, code_badge
 from fedcore.coordinator.governance.budget import budgets_of
 from fedcore.coordinator.governance.models import (
     AccessRequest,
@@ -19,8 +19,6 @@ from fedcore.coordinator.governance.models import (
     OwnerHost,
     Person,
     RequestState,
-    Role,
-    ThreadEntry,
 )
 from fedcore.coordinator.governance.reminders import ENDING_SOON
 from fedcore.coordinator.runs.models import Run, RunOrder
@@ -56,7 +54,6 @@ def of(person: Person, now: datetime) -> tuple[list[Card], list[Panel]]:
         _refusals(person, now),
         _grants(ending[:ROWS]),
         _hosts_panel(sorted(hosts, key=lambda host: not host.is_away(now))[:ROWS]),
-        *_for_auditors(person),
         *_for_administrators(person),
     ]
     return cards, panels
@@ -142,7 +139,7 @@ def _refusals(person: Person, now: datetime) -> Panel:
     refused = RunOrder.objects.filter(reported_at__gt=now - REFUSED_WITHIN).exclude(code="")
     counted = refused.filter(_of_organisations(person, "host__organisation")).values("code")
     rows = [
-        [badge(found["code"], "warn"), found["count"], EXPLANATIONS[RefusalCode(found["code"])]]
+        [code_badge(found["code"], "warn"), found["count"], EXPLANATIONS[RefusalCode(found["code"])]]
         for found in counted.annotate(count=Count("pk")).order_by("-count", "code")[:ROWS]
     ]
     headers = [_("Reason"), _("Orders"), _("What it means")]
@@ -176,23 +173,6 @@ def _hosts_panel(hosts: list[OwnerHost]) -> Panel:
     ]
     headers = [_("Host"), _("Organisation"), _("Contact"), _("Last contact")]
     return Panel(_("Owner hosts"), _("No host is registered."), headers, rows)
-
-
-def _for_auditors(person: Person) -> Iterator[Panel]:
-    if not (person.has_role(Role.AUDITOR) or person.sees_everything):
-        return
-    latest = ThreadEntry.objects.visible_to(person).select_related("person", "request__dataset__host")
-    rows = [
-        [
-            link("governance_accessrequest", entry.request_id, entry.request.dataset),
-            str(entry.person),
-            entry.get_said_display(),
-            ago(entry.at),
-        ]
-        for entry in latest.order_by("-pk")[:ROWS]
-    ]
-    headers = [_("Dataset"), _("Who"), _("What"), _("When")]
-    yield Panel(_("Latest decisions"), _("Nothing has been decided yet."), headers, rows)
 
 
 def _for_administrators(person: Person) -> Iterator[Panel]:

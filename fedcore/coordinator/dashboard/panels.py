@@ -28,7 +28,7 @@ class Card:
 
 @dataclass(frozen=True)
 class Panel:
-    """A titled table and chart, or `empty` where there is nothing to show."""
+    """A titled table and chart, or some facts with a note; `empty` is said where there is nothing to show."""
 
     title: str
     empty: str
@@ -36,6 +36,8 @@ class Panel:
     rows: Sequence[Sequence[Any]] = ()
     chart: str = ""
     chart_options: str = ""
+    facts: Sequence[tuple[str, Any]] = ()
+    note: str = ""
 
     @property
     def table(self) -> dict[str, Any]:

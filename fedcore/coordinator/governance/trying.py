@@ -87,7 +87,7 @@ def ask_for_request(request: AccessRequest) -> DryRun:
 
 def ask_again(request: AccessRequest, person: Person) -> DryRun:
     """Have a request tried once more, where its dry run is over. Raises `DecisionError`."""
-    if person.pk != request.requested_by_id and not person.owns_data_of(request.dataset.organisation.pk):
+    if not _is_of_either_side(request, person):
         raise DecisionError(
             "not_data_owner",
             _("Only whoever asked, and the data owners of %(organisation)s, have it tried again.")
@@ -100,6 +100,17 @@ def ask_again(request: AccessRequest, person: Person) -> DryRun:
         _ring_on_commit(dry_run)
     dry_run.refresh_from_db()
     return dry_run
+
+
+def is_worth_again(request: AccessRequest, person: Person) -> bool:
+    """Whether `person` may have the request tried again, and a dry run is over that did not pass."""
+    tried = DryRun.objects.filter(request=request).first()
+    return tried is not None and tried.is_over and not tried.passes and _is_of_either_side(request, person)
+
+
+def _is_of_either_side(request: AccessRequest, person: Person) -> bool:
+    is_asker = person.is_active and person.pk == request.requested_by_id
+    return is_asker or person.owns_data_of(request.dataset.organisation.pk)
 
 
 def ask(person: Person, plan: DryRunPlan) -> DryRun:

@@ -24,7 +24,7 @@ from fedcore.coordinator.governance.models import (
     PersonKey,
     StoredSession,
 )
-from tests.coordinator.conftest import PASSWORD
+from tests.coordinator.conftest import PASSWORD, drop_triggers
 
 
 def run(*arguments):
@@ -94,6 +94,29 @@ def test_an_export_is_recorded_and_not_part_of_itself(approval):
         {"entries": before, "format": "jsonl"},
         "system",
     )
+
+
+def test_finding_the_audit_whole_is_recorded_with_what_was_looked_at(approval):
+    head = audit.head()
+    assert f"The last is {head.serial}, {head.digest}." in run("verify", "--head", head.digest)
+    entry = AuditEntry.objects.latest("serial")
+    assert (entry.action, entry.outcome, entry.who) == ("verify_audit", "done", "system")
+    assert entry.facts == {"first": 1, "last": head.serial, "head": True}
+
+
+def test_a_copy_that_is_only_read_is_verified_without_an_entry(approval):
+    before = audit.head().serial
+    assert "entries are whole" in run("verify", "--unrecorded")
+    assert audit.head().serial == before
+
+
+def test_an_audit_that_is_not_whole_is_not_recorded_as_whole(approval, sql):
+    drop_triggers()
+    sql("UPDATE TABLE SET code = 'other' WHERE serial = %s", approval.serial)
+    before = audit.head().serial
+    with pytest.raises(CommandError):
+        run("verify")
+    assert audit.head().serial == before
 
 
 def test_csv_has_a_heading_and_a_line_for_each_entry_and_no_formula(cast, approval):

@@ -209,8 +209,8 @@ def exported(thing: Thing) -> str:
     return f'"serial": {thing.key},'
 
 
-def all_pages(world: World, who: str, thing: Thing) -> Body:
-    """A list of the admin on one page."""
+def whole_list(world: World, who: str, thing: Thing) -> Body:
+    """A list without pages, so that everything in it is looked at."""
     return Body(query="?all=")
 
 

@@ -14,6 +14,7 @@ from tests.coordinator.permissions import sent
 from tests.coordinator.permissions.matrix import ADMIN, OPEN_PAGE, Row, Rule, Send
 from tests.coordinator.permissions.table_of_api import (
     DECISIONS,
+    TRY_AGAIN,
     does,
     reads,
 )
@@ -48,6 +49,7 @@ def of_model(
     free: Who = who("spare"),
     form: Send = sent.nothing,
     mark: Callable[[Thing], str] | None = None,
+    looks: Send | None = None,
 ) -> list[Row]:
     """The pages of one model: the list, and for each row its page, its history, and what changes it.
 
@@ -63,9 +65,7 @@ def of_model(
             f"admin/{model}/",
             ADMIN,
             {
-                "GET": Rule(
-                    {"": lists_to}, send=sent.all_pages, lists=(kind, seen, mark or partial(link, model))
-                ),
+                "GET": Rule({"": lists_to}, send=looks, lists=(kind, seen, mark or partial(link, model))),
                 "POST": does(sent.delete_from_list(kind), bulk, idle=lists_to),
             },
         ),
@@ -251,6 +251,8 @@ ADMIN_OF_ACCESS: Final = [
         dialog(f"governance/accessrequest/<path:object_id>/{decision}/", "requests", may)
         for decision, (_, may) in DECISIONS.items()
     ),
+    # The same people as at the API, where the dry run is over and did not pass: all of the world's are so.
+    dialog("governance/accessrequest/<path:object_id>/try_again/", "requests", TRY_AGAIN),
     *of_model("governance/grant", "grants"),
     *of_model("governance/notice", "notices", mark=lambda thing: thing.word),
     Row(
@@ -274,7 +276,7 @@ ADMIN_OF_CATALOGUE: Final = [
 ]
 
 ADMIN_OF_AUDIT: Final = [
-    *of_model("governance/auditentry", "entries"),
+    *of_model("governance/auditentry", "entries", looks=sent.whole_list),
     Row(
         "admin/governance/auditentry/export/",
         ADMIN,

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
+from unfold.decorators import action
 
-from fedcore.coordinator.governance import standings
+from fedcore.coordinator.governance import standings, trying
 from fedcore.coordinator.governance.admin.base import GovernedAdmin, badge, code
 from fedcore.coordinator.governance.admin.deciding import DecidingAdmin
 from fedcore.coordinator.governance.explained import explain
 from fedcore.coordinator.governance.limits import shown_epsilon
 from fedcore.coordinator.governance.models import AccessRequest, Grant, HostStanding
+from fedcore.coordinator.governance.people import person_of
+from fedcore.coordinator.governance.problems import DecisionError
 
 STANDING_COLOURS = {
     HostStanding.IN_FORCE: "success",
@@ -37,6 +41,7 @@ STATE_COLOURS = {
 
 @admin.register(AccessRequest)
 class AccessRequestAdmin(DecidingAdmin):
+    actions_detail: ClassVar = [*DecidingAdmin.actions_detail, "try_again"]
     list_display = ("subject", "requested_by", "organisation", "purpose", "what", "asked", "coloured_state")
     list_filter = ("state", "dataset__host__organisation", "dataset")
     list_select_related = ("dataset__host__organisation", "requested_by__organisation", "grant")
@@ -105,9 +110,42 @@ class AccessRequestAdmin(DecidingAdmin):
             "explained": explain(asked) if asked else None,
             "title": _("Access request"),
             "at_host": standings.in_words(grant, grant.request.dataset.host) if grant else "",
+            "may_try_again": self.has_try_again_permission(request, object_id),
         }
         page: HttpResponse = super().change_view(request, object_id, form_url, (extra_context or {}) | shown)
         return page
+
+    def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
+        """The decisions. That a dry run is tried again is offered where its outcome stands."""
+        return [
+            found
+            for found in super().get_actions_detail(request, object_id)
+            if not found.action_name.endswith("_try_again")
+        ]
+
+    def has_try_again_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
+        asked = self.get_queryset(request).filter(pk=object_id).first()
+        return asked is not None and trying.is_worth_again(asked, person_of(request))
+
+    @action(
+        description=_("Try again"),
+        permissions=["try_again"],
+        dialog={
+            "title": _("Try this request again?"),
+            "description": _(
+                "The coordinator tries pipelines, backends and model types anew, on made-up rows. What came of it "
+                "before is forgotten. No host and no real row takes part."
+            ),
+            "form_submit_text": _("Try again"),
+        },
+    )
+    def try_again(self, request: HttpRequest, form: Any, object_id: str) -> HttpResponse:
+        try:
+            trying.ask_again(AccessRequest.objects.get(pk=object_id), person_of(request))
+            messages.success(request, gettext("It is tried again. The outcome appears on this page."))
+        except DecisionError as error:
+            messages.error(request, error.detail)
+        return self._to_request(object_id)
 
 
 @admin.register(Grant)

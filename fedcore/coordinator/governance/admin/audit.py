@@ -14,6 +14,7 @@ from django.urls import path, reverse
 from django.utils import timezone
 from django.utils.dateparse import parse_date
 from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
@@ -26,7 +27,7 @@ from unfold.contrib.filters.admin import (
 from unfold.views import ChangeList
 
 from fedcore.coordinator.governance.admin.audit_names import Named, name_subjects
-from fedcore.coordinator.governance.admin.base import GovernedAdmin, badge, code
+from fedcore.coordinator.governance.admin.base import GovernedAdmin, badge, code, code_badge
 from fedcore.coordinator.governance.audit import Action, Subject, Thing, exporting, record
 from fedcore.coordinator.governance.models import AuditEntry, Dataset
 from fedcore.coordinator.governance.people import person_of
@@ -148,11 +149,7 @@ class AuditEntryAdmin(GovernedAdmin):
 
     @admin.display(description=_("outcome"), ordering="outcome")
     def result(self, entry: AuditEntry) -> str:
-        return (
-            badge(entry.code or _("refused"), "danger")
-            if entry.outcome == "refused"
-            else badge(_("done"), "success")
-        )
+        return outcome_badge(entry)
 
     @admin.display(description=_("from where"))
     def whence(self, entry: AuditEntry) -> str:
@@ -215,7 +212,7 @@ class AuditEntryAdmin(GovernedAdmin):
             shown |= {
                 "entry": entry,
                 "who": who(entry),
-                "explanation": explained(entry),
+                "explanation": explained_code(entry.code),
                 "facts": facts(entry),
             }
         page: HttpResponse = super().change_view(request, object_id, form_url, (extra_context or {}) | shown)
@@ -287,9 +284,16 @@ def who(entry: AuditEntry) -> str:
     return f"{entry.get_who_display()} {id or ''}".strip()
 
 
-def explained(entry: AuditEntry) -> str:
+def outcome_badge(entry: AuditEntry) -> SafeString:
+    """Whether it was done, or the code with which it was refused."""
+    if entry.outcome != "refused":
+        return badge(_("done"), "success")
+    return code_badge(entry.code, "danger") if entry.code else badge(_("refused"), "danger")
+
+
+def explained_code(found: str) -> str:
     """What a code means, where it is one of the codes that travel."""
-    return EXPLANATIONS[RefusalCode(entry.code)] if entry.code in set(RefusalCode) else ""
+    return EXPLANATIONS[RefusalCode(found)] if found in set(RefusalCode) else ""
 
 
 def facts(entry: AuditEntry) -> list[tuple[str, str]]:

@@ -1,4 +1,7 @@
-"""The names behind the ids of the audit, looked up when entries are shown: a page of them at a time."""
+"""The names behind the ids of the audit, looked up when entries are shown: a page of them at a time.
+
+Whoever may not see a thing does not read its name here either.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,7 @@ TABLES: Final = {
 
 @dataclass(frozen=True)
 class Named:
-    """What a thing is called, and its page; without a page, its id for whoever may not see it."""
+    """What a thing is called, and its page; of what the person may not see, the first digits of its id."""
 
     text: str
     address: str = ""
@@ -46,7 +49,7 @@ class Named:
 
 
 def name_subjects(entries: Iterable[AuditEntry], person: Person) -> None:
-    """Put on each entry, as `subject`, what its subject is called now: for whoever may not see it, its id."""
+    """Put on each entry, as `subject`, what its subject is called now."""
     entries = list(entries)
     wanted: dict[Thing, set[str]] = defaultdict(set)
     for entry in entries:
@@ -66,9 +69,8 @@ def _names(thing: Thing, ids: set[str], person: Person) -> dict[str, Named]:
     application, name, joined = TABLES[thing]
     model: Any = apps.get_model(application, name)
     rows: QuerySet[Any] = model.objects.filter(pk__in=[id for id in ids if id]).select_related(*joined)
-    visible = model.objects.visible_to(person).filter(pk__in=rows).values_list("pk", flat=True)
-    seen = set(visible)
-    return {_id(row): Named(str(row), _page(row)) for row in rows if row.pk in seen}
+    seen = rows.visible_to(person)  # type: ignore[attr-defined]
+    return {_id(row): Named(str(row), _page(row)) for row in seen}
 
 
 def _id(row: Model) -> str:

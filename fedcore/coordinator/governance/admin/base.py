@@ -116,6 +116,11 @@ def badge(text: Any, kind: str = "") -> SafeString:
     return format_html('<span class="fedcore-badge fedcore-{}">{}</span>', kind or "plain", text)
 
 
+def code_badge(text: str, kind: str) -> SafeString:
+    """A code of a refusal, coloured, as it is written elsewhere."""
+    return format_html('<span class="fedcore-badge fedcore-{} fedcore-verbatim">{}</span>', kind, text)
+
+
 def ago(moment: datetime | None) -> str:
     """How long ago, in words."""
     if moment is None:

@@ -234,6 +234,10 @@ class DecidingAdmin(GovernedAdmin):
             asked.refresh_from_db()
             told = gettext("The request is %(state)s.") % {"state": asked.get_state_display()}
             messages.success(request, told)
-        # The dialog is loaded by htmx, which follows this header; a 302 would leave the dialog open.
+        return self._to_request(object_id)
+
+    @staticmethod
+    def _to_request(object_id: str) -> HttpResponse:
+        """Back to the page, out of a dialog: htmx has loaded it and follows this header; a 302 would leave it open."""
         address = reverse("admin:governance_accessrequest_change", args=(object_id,))
         return HttpResponse(headers={"HX-Redirect": address})

@@ -79,6 +79,7 @@ class Action(TextChoices):
     DOWNLOAD_MODEL = "download_model", _("download a model")
     DOWNLOAD_DATASET = "download_dataset", _("download a merged dataset")
     EXPORT_AUDIT = "export_audit", _("export the audit")
+    VERIFY_AUDIT = "verify_audit", _("verify the audit")
 
 
 def action_choices() -> list[tuple[str, Any]]:
@@ -159,6 +160,14 @@ class Exported(Detail):
     entries: Count
 
 
+class Verified(Detail):
+    """Which entries were looked at, and whether a head that was noted down earlier was among them."""
+
+    first: Count
+    last: Count
+    head: bool
+
+
 DETAILS: Final[dict[Action, type[Detail]]] = {
     Action.END_TOKEN: TokenDetail,
     Action.CHANGE_PERSON: Changed,
@@ -180,6 +189,7 @@ DETAILS: Final[dict[Action, type[Detail]]] = {
     Action.GIVE_ARTEFACT: ArtefactDetail,
     Action.DELETE_ARTEFACTS: Deleted,
     Action.EXPORT_AUDIT: Exported,
+    Action.VERIFY_AUDIT: Verified,
 }
 
 

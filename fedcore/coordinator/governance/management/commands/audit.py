@@ -36,6 +36,9 @@ class Command(BaseCommand):
             default=[],
             help="A former public key of the coordinator; may be repeated.",
         )
+        verify.add_argument(
+            "--unrecorded", action="store_true", help="Write no entry about it: for a copy that is only read."
+        )
         parts.add_parser("head", help="Show the last entry's serial and digest, to be kept elsewhere.")
         export = parts.add_parser("export", help="Write entries to the standard output.")
         export.add_argument("--format", choices=list(exporting.Format), default=exporting.Format.JSON_LINES)
@@ -60,6 +63,9 @@ class Command(BaseCommand):
         except (verifying.AuditBroken, triggers.TriggersMissing) as error:
             raise CommandError(str(error)) from None
         self.stdout.write(f"{found.entries} entries are whole. The last is {found.serial}, {found.digest}.")
+        if not options["unrecorded"]:
+            looked = {"first": options["start"], "last": found.serial, "head": options["head"] is not None}
+            audit.record(Action.VERIFY_AUDIT, Subject(Thing.AUDIT), **looked)
 
     def _head(self, options: dict[str, Any]) -> None:
         self.stdout.write(str(audit.head()))

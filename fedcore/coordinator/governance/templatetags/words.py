@@ -1,0 +1,20 @@
+"""Texts of the domain on a page: what they name as a command is shown as one."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from django import template
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+register: Final = template.Library()
+
+
+@register.filter
+def with_commands(text: object) -> SafeString:
+    """The text, escaped, with what stands between backticks as code."""
+    parts = re.split(r"`([^`\n]+)`", str(text))
+    shown = (format_html("<code>{}</code>" if at % 2 else "{}", part) for at, part in enumerate(parts))
+    return format_html_join("", "{}", ((part,) for part in shown))

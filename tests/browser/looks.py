@@ -1,0 +1,67 @@
+"""How pages look: pictures of them for people, and what can be measured: that texts fit, and that they can be read.
+
+Pictures are taken only where `FEDCORE_SCREENSHOTS` names a folder: each page for a desk and for a phone, by day and by
+night.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+DESKTOP: Final = {"width": 1280, "height": 900}
+PHONE: Final = {"width": 390, "height": 844}
+VARIABLE: Final = "FEDCORE_SCREENSHOTS"
+LOOKS: Final = tuple(
+    (f"{device}-{scheme}", size, scheme)
+    for device, size in (("desktop", DESKTOP), ("phone", PHONE))
+    for scheme in ("light", "dark")
+)
+
+_FAINT: Final = (Path(__file__).parent / "faint_texts.js").read_text()
+
+
+def take(page: Any, name: str, *, whole: bool = True) -> None:
+    """Pictures of the page as it is now, in all looks. `whole`: with what is below the window's edge."""
+    folder = os.environ.get(VARIABLE)
+    if not folder:
+        return
+    for look in each_look(page):
+        path = Path(folder) / f"{name}.{look}.png"
+        page.screenshot(path=path, full_page=whole, animations="disabled")
+
+
+def each_look(page: Any) -> Iterator[str]:
+    """The page in each look in turn; afterwards it is as it was."""
+    before = page.viewport_size
+    for look, size, scheme in LOOKS:
+        _show(page, size, scheme, scheme)
+        yield look
+    _show(page, before, "light", "auto")
+
+
+def _show(page: Any, size: Any, scheme: Any, theme: str) -> None:
+    """The theme looks at the system's scheme only when a page is loaded, so the person's choice is set, too."""
+    page.set_viewport_size(size)
+    page.emulate_media(color_scheme=scheme)
+    page.evaluate("name => window.Alpine?.$data(document.documentElement).switchTheme(name)", theme)
+    settle(page)
+
+
+def settle(page: Any) -> None:
+    """Wait until the page has taken in a new size or scheme."""
+    page.evaluate("() => new Promise(done => requestAnimationFrame(() => setTimeout(done, 250)))")
+
+
+def excess(page: Any) -> int:
+    """By how many pixels the page is wider than its window."""
+    wide: int = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    return wide
+
+
+def faint_texts(page: Any) -> list[str]:
+    """The visible texts with too little contrast (WCAG 2.2, 1.4.3: 4.5, and 3 for large ones), each with its ratio."""
+    found: list[str] = page.evaluate(_FAINT)
+    return found
