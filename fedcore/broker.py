@@ -23,6 +23,8 @@ import time
 from pathlib import Path
 from typing import Any, Final, Self
 
+from fedcore.wire.keys import leave_no_core_file
+
 _LONGEST_SOCKET_PATH: Final = 100
 """Bytes; the system's limit for the path of a unix socket is 104 to 108."""
 _START_SECONDS: Final = 15.0
@@ -198,6 +200,7 @@ def _quoted(path: Path) -> str:
 
 
 def _password(directory: Path) -> str:
+    leave_no_core_file()
     path = _private(directory) / "password"
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

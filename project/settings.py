@@ -13,12 +13,15 @@ import environ
 from django.core.exceptions import ImproperlyConfigured
 from django.urls import reverse_lazy
 
+from fedcore.wire.keys import leave_no_core_file
 from project.data_directory import make_private, secret_of
 from project.limits import MAXIMUM_BODY_BYTES
 from project.theme import UNFOLD as UNFOLD
 
 env = environ.Env()
 BASE_DIR = Path(__file__).resolve().parent.parent
+
+leave_no_core_file()  # The site's secrets are in its processes, also those that come from variables.
 
 # --- where things are ------------------------------------------------------------------------------------
 FEDCORE_DATA_DIR = make_private(Path(env("FEDCORE_DATA_DIR", default=str(BASE_DIR / "var" / "coordinator"))))

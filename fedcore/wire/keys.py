@@ -2,7 +2,8 @@
 
 A host has two key pairs: Ed25519 to sign (RFC 8032) and X25519 to receive sealed artefacts (RFC 7748).
 People and the coordinator only sign. Everyone is shown, and recognised by people, by a fingerprint: the
-first 128 bits of the SHA-256 of the signing key, in groups of four hexadecimal digits.
+first 128 bits of the SHA-256 of the signing key, in groups of four hexadecimal digits. A process that has read or made
+a secret leaves no core file, in which it would lie in clear.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import resource
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,6 +134,7 @@ class HostCard:
 
 def write_secret(path: Path, secret: bytes) -> None:
     """Write `secret` to a new file of mode 0600, durably. Raises `FileExistsError` if there is one."""
+    leave_no_core_file()
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, SECRET_FILE_MODE)
     with os.fdopen(descriptor, "wb") as file:
@@ -148,7 +151,13 @@ def read_secret(path: Path) -> bytes:
             f"Key file {path} has mode {mode:04o}: only its owner may read it. Run `chmod 600 {path}`, "
             "and replace the key if others may have read it."
         )
+    leave_no_core_file()
     return path.read_bytes()
+
+
+def leave_no_core_file() -> None:
+    """If this process, or one that it starts from now on, crashes, its memory is not written to a file."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 
 
 def _load_or_create_secret(path: Path) -> bytes:

@@ -8,13 +8,16 @@ from datetime import timedelta
 import pytest
 from django.contrib.auth import SESSION_KEY
 from django.contrib.sessions.backends.base import UpdateError
+from django.core import signing
 from django.db import connection
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from fedcore.coordinator.governance import invitations
+from fedcore.coordinator.governance.audit import Action
 from fedcore.coordinator.governance.logins import digest_of
-from fedcore.coordinator.governance.models import ApiToken, Person, StoredSession
+from fedcore.coordinator.governance.models import ApiToken, AuditEntry, Person, StoredSession
 from fedcore.coordinator.governance.session_store import SessionStore
 
 PASSWORD = "correct horse battery"
@@ -64,6 +67,40 @@ def test_the_digest_of_a_session_lets_nobody_in(cast):
     thief = Client()
     thief.cookies["sessionid"] = digest_of(client.session.session_key)
     assert not is_inside(thief)
+
+
+def test_the_table_of_sessions_does_not_say_what_is_in_them(cast):
+    """Not even to who has the site's `SECRET_KEY`: a link to set a password waits there until it is set."""
+    path = invitations.path_for(cast.olga)
+    client = Client()
+    assert client.get(path).status_code == 302
+    assert path.split("/")[-2] in str(dict(client.session)), "Django keeps the link's secret in the session"
+    stored = session_of(client).content
+    with pytest.raises(signing.BadSignature):
+        signing.loads(stored, salt="django.contrib.sessions.SessionStore")
+    assert SessionStore("another-key-of-32-letters-1234567").decode(stored) == {}
+    assert SessionStore(client.session.session_key).decode(stored) == dict(client.session)
+
+
+def test_a_new_key_of_the_site_ends_sessions_unless_the_former_one_stays_beside_it(cast, settings):
+    used, unused, former = log_in("olga"), log_in("olga"), settings.SECRET_KEY
+    settings.SECRET_KEY = "a-new-key-of-the-site-of-many-letters-0123456789"
+    settings.SECRET_KEY_FALLBACKS = [former]
+    assert is_inside(used)
+    settings.SECRET_KEY_FALLBACKS = []
+    assert is_inside(used), "it goes on under the new key"
+    assert not is_inside(unused)
+
+
+def test_a_session_that_goes_on_under_another_key_has_not_ended(cast, settings):
+    client, former = log_in("olga"), settings.SECRET_KEY
+    before = session_of(client)
+    settings.SECRET_KEY = "a-new-key-of-the-site-of-many-letters-0123456789"
+    settings.SECRET_KEY_FALLBACKS = [former]
+    assert is_inside(client)
+    assert list(StoredSession.objects.all()) == [session_of(client)]
+    assert before != session_of(client)
+    assert not AuditEntry.objects.filter(action=Action.END_SESSION).exists()
 
 
 def test_a_session_that_is_ended_is_over_at_once(cast):

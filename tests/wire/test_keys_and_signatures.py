@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import base64
+import os
+import signal
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -23,6 +27,8 @@ from fedcore.wire.orders import Phase
 from fedcore.wire.reports import Announcement, Checked, Report, Status
 from fedcore.wire.requests import TOLERANCE_SECONDS, sign_request, verify_request
 from fedcore.wire.signing import Signed
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def some_report() -> Report:
@@ -50,6 +56,40 @@ def test_a_key_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
     path.chmod(0o640)
     with pytest.raises(KeyFileError, match=r"mode 0640.*chmod 600"):
         SigningKey.load_or_create(path)
+
+
+CRASHING = """
+import os, resource, sys
+from pathlib import Path
+hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
+{touch}
+print(resource.getrlimit(resource.RLIMIT_CORE)[0], flush=True)
+os.abort()
+"""
+
+
+@pytest.mark.parametrize(
+    "touch",
+    [
+        "from fedcore.wire.keys import SigningKey; SigningKey.load_or_create(Path('signing.key'))",
+        "from fedcore.wire.keys import write_secret; write_secret(Path('split.key'), bytes(32))",
+        "from fedcore.broker import broker_url; broker_url(Path('broker'))",
+        "os.environ |= {'SECRET_KEY': 'x' * 50}; import project.settings",
+    ],
+)
+def test_a_process_with_a_secret_leaves_no_core_file(tmp_path: Path, touch: str) -> None:
+    environment = {"PATH": os.defpath, "PYTHONPATH": str(ROOT), "FEDCORE_DATA_DIR": str(tmp_path / "data")}
+    (tmp_path / "broker").mkdir(mode=0o700)
+    crashed = subprocess.run(
+        [sys.executable, "-c", CRASHING.format(touch=touch)],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert (crashed.returncode, crashed.stdout) == (-signal.SIGABRT, "0\n"), crashed.stderr
+    assert not list(tmp_path.rglob("core*"))
 
 
 def test_a_truncated_key_file_is_refused(tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 """Where people are logged in: browser sessions and API tokens, each with its device, address and last use.
 
 Of a session's key and of a token a digest is kept (and a token's first characters, to find it), so that the database
-lets nobody in. A session or token
-whose row is gone is over: that is how both are ended.
+lets nobody in; what is in a session is sealed under its key. A session or token whose row is gone is over: that is how
+both are ended.
 """
 
 from __future__ import annotations

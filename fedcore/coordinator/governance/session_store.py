@@ -1,9 +1,19 @@
-"""Sessions in the database, found by the digest of their key: who reads the table cannot take a session over."""
+"""Sessions in the database, found by the digest of their key and sealed under it.
+
+Who reads the table can neither take a session over nor see what is in it, not even who has the site's `SECRET_KEY`
+too: the key of a session is with its browser alone. There are secrets in sessions, such as that of the link by which a
+password is being set.
+"""
 
 from __future__ import annotations
 
+import base64
+import hmac
+import json
 from typing import Any
 
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from django.conf import settings
 from django.contrib.sessions.backends.base import CreateError, SessionBase, UpdateError
 from django.db import DatabaseError, IntegrityError, transaction
 from django.utils import timezone
@@ -25,6 +35,33 @@ class SessionStore(SessionBase):
         row.note_use()
         content: dict[str, Any] = self.decode(row.content)
         return content
+
+    def encode(self, session_dict: dict[str, Any]) -> str:
+        return self._seal().encrypt(json.dumps(session_dict).encode()).decode()
+
+    def decode(self, session_data: bytes | str) -> dict[str, Any]:
+        """What was sealed for this session; nothing where that was under another key, of session or site."""
+        try:
+            found: dict[str, Any] = json.loads(self._seal().decrypt(session_data))
+        except InvalidToken:
+            return {}
+        return found
+
+    def _seal(self) -> MultiFernet:
+        message = b"fedcore/session/v1\0" + (self.session_key or "").encode()
+        keys = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
+        return MultiFernet(
+            Fernet(base64.urlsafe_b64encode(hmac.digest(key.encode(), message, "sha256"))) for key in keys
+        )
+
+    def cycle_key(self) -> None:
+        """Go on under another key. The row of the former one goes, and no session has ended."""
+        former, content = self.session_key, self._session  # type: ignore[attr-defined]
+        self.create()
+        self._session_cache = content
+        if former is not None:
+            StoredSession.objects.filter(digest=digest_of(former)).update(expires_at=timezone.now())
+            self.delete(former)
 
     def exists(self, session_key: str) -> bool:
         return StoredSession.objects.filter(digest=digest_of(session_key)).exists()
