@@ -64,7 +64,7 @@ def test_a_dataset_tells_scientists_how_to_ask_for_it(cast, browser, who, is_tol
 def test_commands_in_texts_are_shown_as_code_and_the_rest_is_escaped():
     assert with_commands("<b> run `a < b`") == "&lt;b&gt; run <code>a &lt; b</code>"
     assert with_commands("one ` alone") == "one ` alone"
-    marked = mark_safe("<code>x</code>")  # noqa: S308 (it stands here)
+    marked = mark_safe("<code>x</code>")
     assert with_commands(marked) == marked
     assert isinstance(with_commands("x"), SafeString)
 
