@@ -203,6 +203,7 @@ if FEDCORE_SECOND_FACTOR not in ("required", "optional"):
     raise ImproperlyConfigured(
         f"FEDCORE_SECOND_FACTOR is {FEDCORE_SECOND_FACTOR!r}. Set it to `required` or `optional`, or unset it."
     )
+CSRF_FAILURE_VIEW = "fedcore.coordinator.governance.pages.wrong.outdated"
 LOGIN_URL = reverse_lazy("admin:login")
 LOGIN_REDIRECT_URL = reverse_lazy("admin:index")
 AXES_FAILURE_LIMIT = 5

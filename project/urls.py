@@ -9,7 +9,10 @@ from django.views.generic import RedirectView
 from fedcore.coordinator.governance.pages import first_run, login
 from fedcore.coordinator.governance.pages.welcome import WelcomeView
 
+handler400 = "fedcore.coordinator.api.errors.bad_request"
+handler403 = "fedcore.coordinator.api.errors.forbidden"
 handler404 = "fedcore.coordinator.api.errors.not_found"
+handler500 = "fedcore.coordinator.governance.pages.wrong.failed"
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),

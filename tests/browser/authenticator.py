@@ -17,7 +17,7 @@ def code_of(secret: str, ahead: int = 0) -> str:
 
 def set_up(page: Any, password: str = PASSWORD) -> tuple[str, list[str]]:
     """Set up the second factor on the page that asks for it; the secret, and the recovery codes."""
-    secret = page.locator(".fedcore-code").inner_text()
+    secret = "".join(page.locator(".fedcore-code").inner_text().split())
     assert page.locator(".fedcore-qr svg").is_visible()
     page.get_by_role("textbox", name="Code").fill(code_of(secret))
     page.get_by_label("Your password").fill(password)

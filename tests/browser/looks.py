@@ -21,6 +21,12 @@ LOOKS: Final = tuple(
 )
 
 _FAINT: Final = (Path(__file__).parent / "faint_texts.js").read_text()
+_CUT_OFF: Final = """
+() => [...document.querySelectorAll("td, th, dd, p, li")]
+  .filter((one) => one.checkVisibility() && getComputedStyle(one).overflowY === "hidden")
+  .filter((one) => one.scrollHeight > one.clientHeight + 1)
+  .map((one) => one.innerText.trim().slice(0, 60))
+"""
 
 
 def take(page: Any, name: str, *, whole: bool = True) -> None:
@@ -29,7 +35,7 @@ def take(page: Any, name: str, *, whole: bool = True) -> None:
     if not folder:
         return
     for look in each_look(page):
-        path = Path(folder) / f"{name}.{look}.png"
+        path = Path(folder) / f"{name.replace(' ', '-')}.{look}.png"
         page.screenshot(path=path, full_page=whole, animations="disabled")
 
 
@@ -64,4 +70,10 @@ def excess(page: Any) -> int:
 def faint_texts(page: Any) -> list[str]:
     """The visible texts with too little contrast (WCAG 2.2, 1.4.3: 4.5, and 3 for large ones), each with its ratio."""
     found: list[str] = page.evaluate(_FAINT)
+    return found
+
+
+def cut_off(page: Any) -> list[str]:
+    """The texts of cells and paragraphs that are higher than what is shown of them."""
+    found: list[str] = page.evaluate(_CUT_OFF)
     return found

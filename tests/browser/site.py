@@ -1,4 +1,4 @@
-"""A small site for the browser: people, hosts and a catalogue, requests in three states and runs in three.
+"""A small site for the browser: people, hosts and a catalogue, requests in all states and runs in three.
 
 Run as `python -m tests.browser.site FACTS`, in a process of its own whose `FEDCORE_DATA_DIR` is the test's; it makes
 the database and writes to `FACTS` where things are. Everything goes the way that it goes in use: the site from a
@@ -157,7 +157,7 @@ def _key_of(person: Any) -> Any:
 
 
 def _requests(world: Any) -> dict[str, str]:
-    """Four of Sam's requests for Olga's data: three wait, one is granted."""
+    """Sam's requests: four for Olga's data, of which three wait and one is granted, and Paul's in other states."""
     from fedcore.coordinator.governance import decisions, trying
     from fedcore.wire.spec import Protocol
 
@@ -179,8 +179,38 @@ def _requests(world: Any) -> dict[str, str]:
     decisions.approve(
         asked["to revoke"], world.owners["north"], decisions.Limits(releases=2), "For a first look."
     )
-    trying.perform(asked["to approve"].dry_run.pk)
+    asked |= _in_other_states(world)
+    for name in ("to approve", "does not fit"):
+        trying.perform(asked[name].dry_run.pk)
     return {name: str(request.pk) for name, request in asked.items()}
+
+
+def _in_other_states(world: Any) -> dict[str, Any]:
+    """Requests for Paul's data, one in each state that a request can be in without a second approver."""
+    from fedcore.coordinator.governance import decisions
+    from fedcore.wire.spec import PluginChoice
+
+    paul, nowhere = world.owners["south"], PluginChoice(name="fields", options={"names": ["nowhere"]})
+    steps = (nowhere, *world.pipeline().steps[1:])
+    changes: dict[str, dict[str, Any]] = {
+        "asked back": {},
+        "refused": {},
+        "tightened": {},
+        "revoked": {},
+        "withdrawn": {},
+        "does not fit": {"pipelines": (world.pipeline().model_copy(update={"steps": steps}),)},
+        "expired": {"expires_at": int(time.time()) + 1},
+    }
+    asked = {name: world.ask(world.south, reason=f"A study: {name}.", **changes[name]) for name in changes}
+    decisions.ask(asked["asked back"], paul, "Which of our sites is this about?")
+    decisions.refuse(asked["refused"], paul, "Ask again with one protocol only.")
+    for name in ("tightened", "revoked"):
+        decisions.approve(asked[name], paul, reason="Welcome.")
+        assert world.south.stand(asked[name].pk).status_code == 200
+    decisions.tighten(asked["tightened"], paul, decisions.Limits(releases=1), "One run is enough.")
+    decisions.revoke(asked["revoked"], paul, "The contract has ended.")
+    decisions.withdraw(asked["withdrawn"], world.sam, "Not needed any more.")
+    return asked
 
 
 def _with_characters(pipeline: Any) -> Any:

@@ -259,7 +259,7 @@ def test_asked_and_granted_stand_side_by_side(cast, browser, asked):
     assert shown.headings == ["asked", "granted"]
     rows = {str(row.label): ([cell.text for cell in row.cells], row.changed) for row in shown.rows}
     assert rows["Runs"] == (["at most 5", "at most 2"], True)
-    assert rows["Epsilon of all runs"] == (["none: nothing is promised", "0.5"], True)
+    assert rows["Privacy limit (epsilon of all runs)"] == (["none: nothing is promised", "0.5"], True)
     assert rows["Protocols"] == (["pooled", "pooled"], False)
 
 

@@ -431,3 +431,16 @@ def test_a_question_makes_a_first_approval_void(cast, asked):
     assert not Proposal.objects.exists()
     decisions.answer(asked, cast.sam, "Because.")
     assert decisions.approve(asked, cast.olga) is None
+
+
+def test_an_expired_request_is_not_offered_for_granting(cast, asked):
+    assert Decision.APPROVE in decisions.open_to(asked, cast.olga)
+    AccessRequest.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+    asked.refresh_from_db()
+    assert decisions.open_to(asked, cast.olga) == {Decision.REFUSE, Decision.ASK}
+
+
+def test_a_request_for_a_version_that_is_gone_is_not_offered_for_granting(cast, asked):
+    Dataset.objects.update(current_version="f" * 64)
+    found = AccessRequest.objects.get()
+    assert decisions.open_to(found, cast.olga) == {Decision.REFUSE, Decision.ASK}

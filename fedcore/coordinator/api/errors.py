@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from django.contrib import admin
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.shortcuts import render
 from django.utils.translation import gettext as _
-from django.views.defaults import page_not_found
 from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
+from fedcore.coordinator.governance.pages import wrong
 from fedcore.coordinator.governance.problems import DecisionError
 from fedcore.wire.codes import EXPLANATIONS, RefusalCode
 from fedcore.wire.encoding import WireError
@@ -53,16 +52,33 @@ def locked_out(request: HttpRequest, original: HttpResponse | None, credentials:
     text = _("Too many wrong passwords or codes for this name. Wait 15 minutes, or ask an administrator.")
     if request.path.startswith("/api/"):
         return JsonResponse({"code": "locked_out", "detail": text}, status=429)
-    context = {**admin.site.each_context(request), "title": _("Locked out"), "text": text}
-    return render(request, "governance/locked_out.html", context, status=429)
+    return wrong.page(request, 429, _("Locked out"), text)
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """What is answered to what no view has looked at, such as an unknown host name: see `not_found`."""
+    text = _("This was not understood.")
+    return _for_programs(request, 400, "bad_request", text) or wrong.not_understood(request)
+
+
+def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """What is answered where a page is not for whoever asks: see `not_found`."""
+    text = _("This is not allowed.")
+    return _for_programs(request, 403, "forbidden", text) or wrong.page(request, 403, *wrong.WORDS[403])
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """What is answered at an address that does not exist: in the API's shape for programs, else a page."""
-    if request.path.startswith("/api/"):
-        text = _("There is nothing at this address.")
-        return JsonResponse({"code": "not_found", "detail": text}, status=404)
-    return page_not_found(request, exception)
+    text = _("There is nothing at this address.")
+    if request.path.startswith(settings.STATIC_URL):
+        return wrong.plain(404, *wrong.WORDS[404])
+    return _for_programs(request, 404, "not_found", text) or wrong.page(request, 404, *wrong.WORDS[404])
+
+
+def _for_programs(request: HttpRequest, status: int, code: str, detail: str) -> HttpResponse | None:
+    if not request.path.startswith("/api/"):
+        return None
+    return JsonResponse({"code": code, "detail": detail}, status=status)
 
 
 def _refusal(code: str, detail: str) -> Response:

@@ -46,7 +46,7 @@ def waiting_badge(request: HttpRequest) -> str:
     if not isinstance(request.user, Person):
         return ""
     person = request.user
-    seen = AccessRequest.objects.visible_to(person)
+    seen = AccessRequest.objects.visible_to(person).filter(expires_at__gt=timezone.now())
     waiting = seen.filter(state__in=(RequestState.WAITING, RequestState.PROPOSED)).exclude(
         requested_by=person
     )

@@ -21,6 +21,7 @@ from fedcore.coordinator.governance.models import (
     RequestState,
 )
 from fedcore.coordinator.governance.reminders import ENDING_SOON
+from fedcore.coordinator.runs.admin import STATE_COLOURS
 from fedcore.coordinator.runs.models import Run, RunOrder
 from fedcore.wire.codes import EXPLANATIONS, RefusalCode
 
@@ -30,8 +31,8 @@ TO_DECIDE: Final = (RequestState.WAITING, RequestState.PROPOSED)
 
 def of(person: Person, now: datetime) -> tuple[list[Card], list[Panel]]:
     """Cards and panels for a person of an owner's or of the operator's side."""
-    waiting = AccessRequest.objects.visible_to(person).filter(state__in=TO_DECIDE)
-    waiting = waiting.exclude(requested_by=person)
+    seen = AccessRequest.objects.visible_to(person).exclude(requested_by=person)
+    waiting = seen.filter(state__in=TO_DECIDE, expires_at__gt=now)
     running = Run.objects.visible_to(person).unfinished().exclude(scientist=person)
     hosts = list(_hosts(person))
     away = [host for host in hosts if host.is_away(now)]
@@ -100,7 +101,7 @@ def _runs(running: Any) -> Panel:
             link("runs_run", run.pk, run.title),
             str(run.scientist),
             run.protocol,
-            run.get_state_display(),
+            badge(run.get_state_display(), STATE_COLOURS[run.state]),
             f"{run.progress:.0%}",
         ]
         for run in running.select_related("scientist")[:ROWS]

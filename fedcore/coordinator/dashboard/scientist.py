@@ -11,6 +11,7 @@ from fedcore.coordinator.dashboard.panels import ROWS, Card, Panel, link, list_o
 from fedcore.coordinator.governance.admin.access import STATE_COLOURS
 from fedcore.coordinator.governance.admin.base import ago, badge
 from fedcore.coordinator.governance.models import UNDECIDED, AccessRequest, Person, RequestState
+from fedcore.coordinator.runs.admin import STATE_COLOURS as RUN_COLOURS
 from fedcore.coordinator.runs.models import Run
 
 
@@ -76,7 +77,7 @@ def _runs(runs: list[Run]) -> Panel:
         [
             link("runs_run", run.pk, run.title),
             run.protocol,
-            run.get_state_display(),
+            badge(run.get_state_display(), RUN_COLOURS[run.state]),
             f"{run.progress:.0%}",
             ago(run.created_at),
         ]

@@ -85,7 +85,7 @@ class AccessRequest(Limited):
         ordering = ("-created_at", "digest")
 
     def __str__(self) -> str:
-        return f"{self.requested_by} → {self.dataset} ({self.digest[:8]})"
+        return f"{self.requested_by} → {self.dataset}, {self.created_at:%Y-%m-%d}"
 
     @property
     def signed(self) -> Signed:

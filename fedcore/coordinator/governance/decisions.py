@@ -88,7 +88,7 @@ OF_THE_SCIENTIST: Final = frozenset({Decision.ANSWER, Decision.WITHDRAW})
 
 
 def open_to(request: AccessRequest, person: Person) -> frozenset[Decision]:
-    """The decisions that `person` may take about the request as it is now."""
+    """The decisions that `person` may take about the request as it is now. What is outdated is granted no more."""
     if person.is_active and request.requested_by_id == person.pk:
         allowed = OF_THE_SCIENTIST
     elif person.owns_data_of(request.dataset.organisation.pk):
@@ -96,6 +96,8 @@ def open_to(request: AccessRequest, person: Person) -> frozenset[Decision]:
     else:
         return frozenset()
     found = {decision for decision in allowed if request.state in FROM[decision]}
+    if _outdated(request, timezone.now()) is not None:
+        found -= {Decision.APPROVE, Decision.RENEW}
     proposal = _proposal_of(request)
     if proposal is not None and proposal.proposed_by_id == person.pk:
         found -= {Decision.APPROVE, Decision.RENEW}
@@ -336,24 +338,25 @@ def _check_text(text: str, missing: str) -> None:
 
 
 def _check_current(request: AccessRequest, now: datetime) -> None:
+    problem = _outdated(request, now)
+    if problem is not None:
+        raise problem
+
+
+def _outdated(request: AccessRequest, now: datetime) -> DecisionError | None:
+    """Why the request can no longer be granted, if it cannot."""
     if request.has_lapsed:
-        raise DecisionError(
-            "scientist_left",
-            _("%(person)s no longer works for the organisation that the request names. It cannot be granted.")
-            % {"person": request.requested_by},
+        text = _(
+            "%(person)s no longer works for the organisation that the request names. It cannot be granted."
         )
+        return DecisionError("scientist_left", text % {"person": request.requested_by})
     if request.expires_at <= now:
-        raise DecisionError(
-            "expired",
-            _("The request asked for access until %(when)s, which is past. The scientist must ask again.")
-            % {"when": f"{request.expires_at:%Y-%m-%d %H:%M} UTC"},
-        )
+        text = _("The request asked for access until %(when)s, which is past. The scientist must ask again.")
+        return DecisionError("expired", text % {"when": f"{request.expires_at:%Y-%m-%d %H:%M} UTC"})
     if request.dataset_version != request.dataset.current_version:
-        raise DecisionError(
-            "dataset_changed",
-            _("%(dataset)s has a new version since it was asked for. The scientist must ask again.")
-            % {"dataset": request.dataset},
-        )
+        text = _("%(dataset)s has a new version since it was asked for. The scientist must ask again.")
+        return DecisionError("dataset_changed", text % {"dataset": request.dataset})
+    return None
 
 
 def _move(

@@ -227,7 +227,7 @@ def _revocation(request: AccessRequest) -> list[str]:
     found.append(
         _(
             "Your host has the last word: to be certain that a revocation holds, whatever the coordinator does, run "
-            "there: fedcore-owner grants revoke %(grant)s"
+            "there: `fedcore-owner grants revoke %(grant)s`"
         )
         % {"grant": request.pk[:12]}
     )

@@ -15,6 +15,7 @@ from fedcore.coordinator.governance.models import (
     DatasetVersion,
     Person,
     RequestState,
+    Role,
 )
 from fedcore.wire import catalogue as wire
 
@@ -79,6 +80,7 @@ class ShownDataset:
     columns: list[Column]
     versions: list[Version]
     mock: ShownMock | None
+    may_ask: bool
 
     @property
     def rows(self) -> str:
@@ -94,6 +96,7 @@ def show(dataset: Dataset, person: Person) -> ShownDataset:
         columns=_columns(dataset),
         versions=_versions(dataset, person),
         mock=None if mock is None else _first_rows(mock.sample),
+        may_ask=dataset.is_offered and person.has_role(Role.DATA_SCIENTIST),
     )
 
 

@@ -18,7 +18,14 @@ from unfold.enums import ActionVariant
 from unfold.forms import BaseDialogForm
 
 from fedcore.coordinator.governance import audit
-from fedcore.coordinator.governance.admin.base import GovernedAdmin, GovernedInline, ago, code
+from fedcore.coordinator.governance.admin.base import (
+    GovernedAdmin,
+    GovernedInline,
+    ago,
+    badge,
+    code,
+    code_badge,
+)
 from fedcore.coordinator.governance.audit import Action
 from fedcore.coordinator.runs import ending
 from fedcore.coordinator.runs.models import Artefact, Run, RunDataset, RunEvent, RunOrder
@@ -27,7 +34,7 @@ from fedcore.coordinator.runs.shown import show
 STATE_COLOURS = {
     "submitted": "info",
     "checking": "info",
-    "awaiting_grants": "warning",
+    "awaiting_grants": "warn",
     "preparing": "info",
     "running": "info",
     "evaluating": "info",
@@ -36,7 +43,6 @@ STATE_COLOURS = {
     "cancelled": "",
     "expired": "danger",
 }
-BADGES = {"warning": "warn", "info": "info", "success": "success", "danger": "danger", "": ""}
 
 
 class ReadOnlyInline(GovernedInline):
@@ -117,9 +123,11 @@ class RunAdmin(GovernedAdmin):
     list_select_related = ("scientist", "culprit")
     search_fields = ("id", "title", "scientist__username", "code")
     date_hierarchy = "created_at"
+    empty_text = _("Scientists submit runs with the command `fedcore submit`, under grants.")
     actions_detail: ClassVar = ["cancel"]
     inlines = (EventInline, OrderInline, DatasetInline, ArtefactInline)
     change_form_outer_before_template = "runs/run.html"
+    delete_confirmation_template = "runs/delete.html"
     fieldsets = (
         (
             _("What"),
@@ -136,9 +144,9 @@ class RunAdmin(GovernedAdmin):
         *("created_at", "started_at", "finished_at", "deadline", "heartbeat", "shown_spec"),
     )
 
-    @display(description=_("state"), label=STATE_COLOURS, ordering="state")
-    def coloured_state(self, run: Run) -> tuple[str, str]:
-        return run.state, run.get_state_display()
+    @display(description=_("state"), ordering="state")
+    def coloured_state(self, run: Run) -> SafeString:
+        return badge(run.get_state_display(), STATE_COLOURS[run.state])
 
     @display(description=_("protocol and backend"), ordering="protocol")
     def how(self, run: Run) -> str:
@@ -164,8 +172,8 @@ class RunAdmin(GovernedAdmin):
     def stopped_at(self, run: Run) -> str:
         if not run.code:
             return "-"
-        where = f"{run.culprit.name} {run.culprit_dataset}: " if run.culprit else ""
-        return f"{where}{run.code}"
+        where = "/".join(filter(None, (run.culprit.name, run.culprit_dataset))) if run.culprit else ""
+        return format_html("{} {}", where, code_badge(run.code, STATE_COLOURS[run.state]))
 
     @display(description=_("heartbeat of the training"))
     def heartbeat(self, run: Run) -> str:
@@ -190,7 +198,7 @@ class RunAdmin(GovernedAdmin):
         run = self.get_object(request, object_id)
         if run is not None and run.report is not None:
             audit.record(Action.READ_REPORT, run)
-        shown = show(run, BADGES[STATE_COLOURS[run.state]]) if run else None
+        shown = show(run, STATE_COLOURS[run.state]) if run else None
         page: HttpResponse = super().change_view(
             request, object_id, form_url, (extra_context or {}) | {"shown": shown}
         )

@@ -94,7 +94,7 @@ class Run(models.Model):
         ordering = ("-created_at",)
 
     def __str__(self) -> str:
-        return f"{self.title} ({self.protocol}, {self.id[:8]})"
+        return f"{self.title} ({self.protocol})"
 
     @cached_property
     def signed(self) -> Signed:
@@ -204,7 +204,7 @@ class RunOrder(models.Model):
         indexes = (models.Index(fields=("host", "status", "serial"), name="orders_to_deliver"),)
 
     def __str__(self) -> str:
-        return f"{self.phase} {self.step}/{self.round} to {self.host}"
+        return f"{self.run.title}: {self.phase} at {self.host}"
 
     @property
     def key(self) -> tuple[Phase, int, int]:
@@ -262,7 +262,7 @@ class Artefact(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.role or 'upload'} {self.digest[:8]}"
+        return f"{self.run.title}: {self.role or 'upload'}"
 
     @property
     def ref(self) -> ArtefactRef:

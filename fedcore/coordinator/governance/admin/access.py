@@ -43,6 +43,7 @@ STATE_COLOURS = {
 class AccessRequestAdmin(DecidingAdmin):
     actions_detail: ClassVar = [*DecidingAdmin.actions_detail, "try_again"]
     list_display = ("subject", "requested_by", "organisation", "purpose", "what", "asked", "coloured_state")
+    empty_text = _("Scientists ask with the command `fedcore request`; what concerns your data appears here.")
     list_filter = ("state", "dataset__host__organisation", "dataset")
     list_select_related = ("dataset__host__organisation", "requested_by__organisation", "grant")
     search_fields = ("digest", "purpose", "requested_by__username", "dataset__name")
@@ -67,7 +68,7 @@ class AccessRequestAdmin(DecidingAdmin):
     def organisation(self, asked: AccessRequest) -> str:
         return str(asked.requested_by.organisation or "-")
 
-    @admin.display(description=_("what"))
+    @admin.display(description=_("asks for"))
     def what(self, asked: AccessRequest) -> str:
         return f"{', '.join(asked.protocols)} · {', '.join(asked.backends)} · {', '.join(asked.model_types)}"
 
@@ -110,6 +111,7 @@ class AccessRequestAdmin(DecidingAdmin):
             "explained": explain(asked) if asked else None,
             "title": _("Access request"),
             "at_host": standings.in_words(grant, grant.request.dataset.host) if grant else "",
+            "is_owner": asked is not None and person_of(request).owns_data_of(asked.dataset.organisation.pk),
             "may_try_again": self.has_try_again_permission(request, object_id),
         }
         page: HttpResponse = super().change_view(request, object_id, form_url, (extra_context or {}) | shown)
@@ -163,6 +165,7 @@ class GrantAdmin(GovernedAdmin):
     list_filter = ("request__dataset__host__organisation", "revoked_at", "standing", "download")
     list_select_related = ("request__dataset__host__organisation", "request__requested_by", "approved_by")
     search_fields = ("request__digest", "request__requested_by__username", "request__dataset__name")
+    empty_text = _("A grant comes of an access request that a data owner approves.")
     fields = readonly_fields = (
         *("asked", "scientist", "state", "used", "expires_at", "in_words", "epsilon", "minimum_owners"),
         *("download", "approved_by", "proposed_by", "approved_at", "tightened_at", "revoked_at"),
@@ -181,7 +184,7 @@ class GrantAdmin(GovernedAdmin):
     def in_words(self, grant: Grant) -> str:
         return f"{', '.join(grant.protocols)} · {', '.join(grant.backends)} · {', '.join(grant.model_types)}"
 
-    @admin.display(description=_("epsilon of all runs"))
+    @admin.display(description=_("privacy limit (epsilon of all runs)"))
     def epsilon(self, grant: Grant) -> str:
         return shown_epsilon(grant.epsilon_micro)
 

@@ -26,8 +26,8 @@ from unfold.contrib.filters.admin import (
 )
 from unfold.views import ChangeList
 
-from fedcore.coordinator.governance.admin.audit_names import Named, name_subjects
-from fedcore.coordinator.governance.admin.base import GovernedAdmin, badge, code, code_badge
+from fedcore.coordinator.governance.admin.audit_names import Named, name_subjects, named_thing
+from fedcore.coordinator.governance.admin.base import ABOUT, GovernedAdmin, badge, code, code_badge
 from fedcore.coordinator.governance.audit import Action, Subject, Thing, exporting, record
 from fedcore.coordinator.governance.models import AuditEntry, Dataset
 from fedcore.coordinator.governance.people import person_of
@@ -71,6 +71,23 @@ class DatasetFilter(DropdownFilter):
         return queryset.concerning(Thing.DATASET, value) if value else queryset
 
 
+class AboutFilter(DropdownFilter):
+    """What concerns one thing, as the buttons “History” name it: offered only where one is named."""
+
+    title, parameter_name = _("about"), ABOUT
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        named = request.GET.get(ABOUT, "")
+        thing, _colon, id = named.partition(":")
+        if thing not in Thing.values or not id:
+            return []
+        return [(named, f"{Thing(thing).label}: {named_thing(Thing(thing), id, person_of(request)).text}")]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        thing, _colon, id = (self.value() or "").partition(":")
+        return queryset.concerning(Thing(thing), id) if thing in Thing.values and id else queryset
+
+
 class RunFilter(TextFilter):
     title, parameter_name = _("run (its id)"), "run"
 
@@ -99,7 +116,7 @@ class AuditEntryAdmin(GovernedAdmin):
         ("action", ChoicesDropdownFilter),
         ("outcome", ChoicesDropdownFilter),
         ("who", ChoicesDropdownFilter),
-        *(OrganisationFilter, DatasetFilter, RunFilter),
+        *(OrganisationFilter, DatasetFilter, RunFilter, AboutFilter),
     )
     list_before_template = "governance/audit_exports.html"
     list_per_page = 50
@@ -206,7 +223,7 @@ class AuditEntryAdmin(GovernedAdmin):
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         entry = self.get_object(request, object_id)
-        shown: dict[str, Any] = {"title": _("Entry of the audit")}
+        shown: dict[str, Any] = {"title": _("Entry of the audit"), "show_history": False}
         if entry is not None:
             name_subjects([entry], person_of(request))
             shown |= {

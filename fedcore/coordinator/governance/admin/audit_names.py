@@ -60,6 +60,11 @@ def name_subjects(entries: Iterable[AuditEntry], person: Person) -> None:
         entry.__dict__["subject"] = names.get(Thing(entry.thing), {}).get(entry.thing_id, unnamed)
 
 
+def named_thing(thing: Thing, id: str, person: Person) -> Named:
+    """What one thing is called, for whoever may see it."""
+    return _names(thing, {id}, person).get(id, Named(shortened(id))) if thing in TABLES else Named(id)
+
+
 def shortened(id: str) -> str:
     """An id as people read it: of a digest the first digits."""
     return f"{id[:12]}…" if len(id) > 12 else id

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
+from urllib.parse import urlencode
 
 from django.contrib.admin.filters import FieldListFilter, RelatedFieldListFilter
 from django.contrib.admin.options import BaseModelAdmin
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
 from django.db.models import ForeignKey, Model, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -19,6 +24,9 @@ from unfold.admin import ModelAdmin, TabularInline
 from fedcore.coordinator.governance import audit, rules
 from fedcore.coordinator.governance.models import Organisation, Person
 from fedcore.coordinator.governance.people import person_of
+
+ABOUT: Final = "about"
+"""The parameter by which the list of the audit shows what concerns one thing."""
 
 
 class Governed(BaseModelAdmin):  # type: ignore[type-arg]
@@ -82,6 +90,8 @@ class GovernedAdmin(Governed, ModelAdmin):
     warn_unsaved_form = True
     list_filter_submit = True
     show_full_result_count = False
+    empty_text: Any = ""
+    """What is said where the list has no rows: whence they come. Commands stand between backticks."""
 
     def _changeform_view(self, *arguments: Any, **options: Any) -> Any:
         with audit.atomic():
@@ -90,6 +100,20 @@ class GovernedAdmin(Governed, ModelAdmin):
     def _delete_view(self, *arguments: Any, **options: Any) -> Any:
         with audit.atomic():
             return super()._delete_view(*arguments, **options)
+
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """What the audit has of it: Django's own history knows only what was edited in the admin."""
+        found = self.get_object(request, unquote(object_id))
+        if found is None or not audit.is_subject(found):
+            page: HttpResponse = super().history_view(request, object_id, extra_context)
+            return page
+        if not self.has_view_permission(request, found):
+            raise PermissionDenied
+        subject = audit.subject_of(found)
+        about = urlencode({ABOUT: audit.mark(subject.thing, subject.id)})
+        return redirect(f"{reverse('admin:governance_auditentry_changelist')}?{about}")
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         with audit.atomic():

@@ -62,12 +62,16 @@ class OwnerHostAdmin(GovernedAdmin):
     list_select_related = ("organisation",)
     search_fields = ("name", "signing_key", "organisation__title")
     readonly_fields = ("contact", "last", "version", "shown_fingerprint", "shown_card")
+    empty_text = _("An administrator registers a host by the card that `fedcore-owner init` prints on it.")
 
     def get_fieldsets(self, request: HttpRequest, obj: OwnerHost | None = None) -> Any:
         entered = ["organisation", "name", "is_reference", "is_active"]
         if self.has_change_permission(request, obj):
             entered.insert(2, "card")
-        seen = (_("As seen"), {"fields": ("contact", "last", "version", "shown_fingerprint", "shown_card")})
+        seen = (
+            _("As the coordinator sees it"),
+            {"fields": ("contact", "last", "version", "shown_fingerprint", "shown_card")},
+        )
         return [(None, {"fields": entered}), *([seen] if obj else [])]
 
     @admin.display(description=_("contact"))
@@ -98,6 +102,7 @@ class DatasetAdmin(GovernedAdmin):
     )
     list_filter = ("host__organisation", "sensitivity", "reader", "is_offered")
     list_select_related = ("host__organisation",)
+    empty_text = _("Owner hosts announce datasets when they run, as their `owner.toml` says.")
     search_fields = SEARCHED
     search_help_text = _("In names, descriptions, terms, contacts, columns and classes")
     change_form_outer_before_template = "governance/dataset.html"

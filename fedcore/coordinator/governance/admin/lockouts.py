@@ -30,6 +30,7 @@ class LockoutAdmin(GovernedAdmin):
 
     list_display = ("shown_name", "ip_address", "failures_since_start", "attempt_time", "state")
     ordering = ("-attempt_time",)
+    empty_text = _("Nobody has given a wrong password or code lately.")
     fields = readonly_fields = (
         *("shown_name", "ip_address", "user_agent", "failures_since_start", "attempt_time", "state"),
     )

@@ -28,6 +28,7 @@ class NoticeAdmin(GovernedAdmin):
     list_display_links = None
     list_filter = ("about", ("read_at", admin.EmptyFieldListFilter))
     actions = ("mark_chosen",)
+    empty_text = _("What happens to requests, grants, runs and hosts of yours is told here.")
     actions_list: ClassVar = ["mark_all"]
 
     @admin.display(description=_("what happened"))

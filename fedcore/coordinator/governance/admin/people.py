@@ -192,7 +192,7 @@ class PersonAdmin(GovernedAdmin):
         ]
 
     def get_inlines(self, request: HttpRequest, obj: Person | None) -> Any:
-        return self.inlines if obj else []
+        return self.inlines if obj and obj.keys.exists() else []
 
     def save_model(self, request: HttpRequest, obj: Person, form: Any, change: bool) -> None:
         """Save what was entered; a new person gets a link, which is shown now and never again."""
@@ -317,12 +317,17 @@ class PersonKeyAdmin(GovernedAdmin):
     list_filter = ("person__organisation",)
     list_select_related = ("person__organisation",)
     search_fields = ("public_key", "person__username")
-    fields = readonly_fields = ("person", "shown_fingerprint", "public_key", "created_at", "revoked_at")
+    empty_text = _("The command `fedcore login` makes a person's key and registers it.")
+    fields = readonly_fields = ("person", "shown_fingerprint", "shown_key", "created_at", "revoked_at")
     actions_detail: ClassVar = ["revoke"]
 
     @admin.display(description=_("fingerprint"))
     def shown_fingerprint(self, key: PersonKey) -> str:
         return code(key.fingerprint)
+
+    @admin.display(description=_("public key"))
+    def shown_key(self, key: PersonKey) -> str:
+        return code(key.public_key)
 
     @admin.display(description=_("organisation"))
     def organisation(self, key: PersonKey) -> str:

@@ -20,7 +20,7 @@ Rows of people, roles, organisations, hosts and API tokens are recorded by thems
 from fedcore.coordinator.governance.audit.actions import Action
 from fedcore.coordinator.governance.audit.origin import Kind
 from fedcore.coordinator.governance.audit.recording import atomic, head, record, refusals, refusals_of
-from fedcore.coordinator.governance.audit.subjects import Subject, Thing, mark, subject_of
+from fedcore.coordinator.governance.audit.subjects import Subject, Thing, is_subject, mark, subject_of
 
 __all__ = [
     "Action",
@@ -29,6 +29,7 @@ __all__ = [
     "Thing",
     "atomic",
     "head",
+    "is_subject",
     "mark",
     "record",
     "refusals",

@@ -70,6 +70,11 @@ def subject_of(thing: object) -> Subject:
     )
 
 
+def is_subject(thing: object) -> bool:
+    """Whether somebody has described it."""
+    return subject_of.dispatch(type(thing)) is not subject_of.dispatch(object)
+
+
 @subject_of.register
 def _subject(subject: Subject) -> Subject:
     return subject

@@ -54,6 +54,11 @@ QUESTIONS: Final = {
         gettext_lazy("Log out everywhere else"),
     ),
 }
+OF_ANOTHER: Final = Question(
+    gettext_lazy("Log %(person)s out everywhere?"),
+    gettext_lazy("All sessions and API tokens end at once."),
+    gettext_lazy("Log out everywhere"),
+)
 FACTOR_QUESTIONS: Final = {
     "codes": Question(
         gettext_lazy("Make new recovery codes?"),
@@ -94,7 +99,9 @@ def end(request: HttpRequest, person_id: int) -> HttpResponse:
     kind = next((name for name in QUESTIONS if name in request.GET), "")
     rows = _chosen(person, kind, request.GET.get(kind, ""))
     if request.method == "GET":
-        return _ask(request, person, QUESTIONS[kind], rows.first() if rows is not None else None)
+        is_own = person.pk == person_of(request).pk
+        question = QUESTIONS[kind] if is_own or kind != OTHERS else OF_ANOTHER
+        return _ask(request, person, question, rows.first() if rows is not None else None)
     if rows is None:
         logins.end_all(person, but=request.session.session_key)
     else:
@@ -167,6 +174,8 @@ def _page(request: HttpRequest, person: Person) -> HttpResponse:
         "this_session": logins.digest_of(key),
         "keys": person.keys.filter(revoked_at=None).count(),
     }
+    if not is_own:
+        context["back"] = reverse("admin:governance_person_change", args=(person.pk,))
     return render(request, "governance/security.html", _context(request) | context)
 
 
@@ -174,7 +183,7 @@ def _ask(
     request: HttpRequest, person: Person, question: Question, subject: Any = None, form: Any = None
 ) -> HttpResponse:
     context = {
-        "title": question.title,
+        "title": question.title % {"person": person},
         "question": question,
         "subject": subject,
         "form": form,

@@ -14,7 +14,15 @@ register: Final = template.Library()
 
 @register.filter
 def with_commands(text: object) -> SafeString:
-    """The text, escaped, with what stands between backticks as code."""
+    """The text, escaped, with what stands between backticks as code. What is markup already stays as it is."""
+    if isinstance(text, SafeString):
+        return text
     parts = re.split(r"`([^`\n]+)`", str(text))
     shown = (format_html("<code>{}</code>" if at % 2 else "{}", part) for at, part in enumerate(parts))
     return format_html_join("", "{}", ((part,) for part in shown))
+
+
+@register.filter
+def in_fours(secret: str) -> str:
+    """A secret in groups of four characters, as people type them."""
+    return " ".join(secret[at : at + 4] for at in range(0, len(secret), 4))
