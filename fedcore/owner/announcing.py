@@ -45,6 +45,7 @@ class Announcing:
         self._journal, self._booking, self._clock = journal, booking, clock
         self._announced: tuple[DatasetOffer, ...] | None = None
         self._announced_at = 0.0
+        self._problems: tuple[str, ...] = ()
         self._mocks_are_due = False
 
     def run(self, stopping: threading.Event) -> None:
@@ -68,15 +69,22 @@ class Announcing:
         offers, problems = datasets.offers(
             today, lambda name, now: self._booking.shown_rows(datasets, policies[name], name, now)
         )
+        self._log(problems)
         if offers != self._announced or self._clock() - self._announced_at >= REPEAT_SECONDS:
-            self._tell(offers, problems)
+            self._tell(offers)
         if self._mocks_are_due:
             self._send_mocks(datasets, offers)
             self._mocks_are_due = False
 
-    def _tell(self, offers: tuple[DatasetOffer, ...], problems: Iterable[DatasetProblem]) -> None:
-        for problem in problems:
-            logger.error("Not offered: %s", problem)
+    def _log(self, problems: Iterable[DatasetProblem]) -> None:
+        """Say of each dataset that cannot be offered why, when that is new."""
+        found = tuple(map(str, problems))
+        for problem in found:
+            if problem not in self._problems:
+                logger.error("Not offered: %s", problem)
+        self._problems = found
+
+    def _tell(self, offers: tuple[DatasetOffer, ...]) -> None:
         if offers != self._announced:
             self._journal.append(
                 EntryKind.EVENT,

@@ -13,7 +13,7 @@ import json
 import logging
 import os
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -191,8 +191,10 @@ class Datasets:
             return None
         return None if sample is None else ref_of(sample)
 
-    def _sources(self, files: Iterable[DataFile]) -> tuple[SourceFile, ...]:
-        return tuple(SourceFile(self._base / Path(file.path).expanduser(), file.label) for file in files)
+    def _sources(self, files: Sequence[DataFile]) -> tuple[SourceFile, ...]:
+        """The files by their real paths: what a confined reader opens is compared with them."""
+        paths = (os.path.realpath(self._base / Path(file.path).expanduser()) for file in files)
+        return tuple(SourceFile(Path(path), file.label) for path, file in zip(paths, files, strict=True))
 
     def _version(self, dataset: OpenDataset) -> str:
         contents = [(file.label, self._file_digest(dataset.name, file.path)) for file in dataset.files]

@@ -220,6 +220,19 @@ def test_a_confined_reader_gives_the_rows_that_it_gives_in_the_host(installed: P
         assert (ours.labels == theirs.labels).all()
 
 
+@pytest.mark.parametrize("path", ["../north/good.txt", "by-a-link.txt"])
+def test_a_confined_reader_reads_a_file_that_is_named_in_a_roundabout_way(
+    installed: Path, tmp_path: Path, path: str
+) -> None:
+    cast = settled(tmp_path, "mirror", reader="their_lines")
+    north = cast.owners[0]
+    (north.home.path / "by-a-link.txt").symlink_to("good.txt")
+    policy = north.home.config_path
+    policy.write_text(policy.read_text().replace('path = "good.txt"', f'path = "{path}"'))
+    north.policy = north.home.load_config()
+    assert Datasets(north.home, north.policy, cast.registry).look("logs").rows == 225
+
+
 def test_the_example_package_trains_and_is_evaluated(installed: Path, tmp_path: Path) -> None:
     first, *others = RANKED.steps
     steps = Pipeline(steps=(first, PluginChoice(name="length_bucket"), *others))
