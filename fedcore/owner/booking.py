@@ -21,6 +21,7 @@ from fedcore.privacy.randomness import Randomness
 from fedcore.privacy.sampling import discrete_laplace
 from fedcore.wire.access import AccessRequest
 from fedcore.wire.codes import RefusalCode
+from fedcore.wire.encoding import WireError
 from fedcore.wire.orders import Order
 from fedcore.wire.reports import Status
 from fedcore.wire.spec import RunSpec
@@ -123,7 +124,12 @@ class Booking:
         if report is None or stored.report is None:
             return
         order = stored.signed.open(Order)
-        spec = order.spec.open(RunSpec)
+        try:
+            spec = order.spec.open(RunSpec)
+        except WireError:
+            if report.status is Status.DONE:
+                raise
+            return  # Refused for its spec, before any row was looked at.
         if spec.dataset_of(order.audience) is None or not tells_of_rows(spec, report):
             return
         if report.status is Status.DONE or self._ledger.is_booked(stored.run):
