@@ -53,6 +53,25 @@ def test_every_page_is_in_the_navigation() -> None:
     assert [page for page in pages if page not in navigation] == []
 
 
+NAMED_PATH = re.compile(
+    r"`((?:tests|plugins|project|benchmarks|examples|docs|deploy|requirements)/[\w./-]+|fedcore/[\w/]+\.py)`"
+)
+
+
+@pytest.mark.parametrize("path", GUIDES, ids=lambda path: path.name)
+def test_every_file_and_folder_that_a_page_names_exists(path: Path) -> None:
+    assert [name for name in NAMED_PATH.findall(path.read_text()) if not (ROOT / name).exists()] == []
+
+
+def test_each_promise_says_which_tests_check_it() -> None:
+    table = (ROOT / "docs" / "security.md").read_text().split("## How it is checked")[1]
+    rows = [line.split("|") for line in table.splitlines() if line.startswith("| ")][1:]
+    named = [NAMED_PATH.findall(row[2]) for row in rows]
+    assert len(rows) > 15
+    assert [row[1] for row, paths in zip(rows, named, strict=True) if not paths] == []
+    assert {name.split("/")[0] for paths in named for name in paths} == {"tests"}
+
+
 def test_the_policy_in_the_guide_for_owners_is_a_valid_policy() -> None:
     card = str(HostCard(SigningKey.generate().public, SealingKey.generate().public))
     text = "\n".join(
