@@ -36,18 +36,27 @@ class RequestFiles:
         return [line.removesuffix(b"\r") for line in lines if line]
 
 
+def has_real_lines() -> bool:
+    """Whether the real lines are there."""
+    return all(path.exists() for path in _real().values())
+
+
 @contextmanager
-def request_files() -> Iterator[RequestFiles]:
-    """Files with request lines, benign and attack, for as long as the context lasts."""
+def request_files(made: bool = False) -> Iterator[RequestFiles]:
+    """Files with request lines, benign and attack, for as long as the context lasts; `made` ones even if there are
+    real ones."""
     with tempfile.TemporaryDirectory(prefix="fedcore-bench-") as folder:
-        real = {label: REAL / f"{name}.gz" for label, name in _NAMES.items()}
-        if all(path.exists() for path in real.values()):
-            contents = {label: gzip.decompress(path.read_bytes()) for label, path in real.items()}
+        if not made and has_real_lines():
+            contents = {label: gzip.decompress(path.read_bytes()) for label, path in _real().items()}
             source, found = "real lines", True
         else:
             contents, found = _made(), False
-            source = f"made lines ({REAL} has no real ones)"
+            source = "made lines" if made else f"made lines ({REAL} has no real ones)"
         yield RequestFiles(tuple(_written(Path(folder), contents)), source, found)
+
+
+def _real() -> dict[str, Path]:
+    return {label: REAL / f"{name}.gz" for label, name in _NAMES.items()}
 
 
 def _written(folder: Path, contents: dict[str, bytes]) -> Iterator[SourceFile]:

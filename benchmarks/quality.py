@@ -22,32 +22,18 @@ import numpy as np
 
 from benchmarks.benchmark import Benchmark, Comparison, Goal, median
 from benchmarks.lines import request_files
-from fedcore.plugin_api import LabelledRows, Matrix, Records, Text, TokenBackend
+from benchmarks.owners import Prepared, owners_of, prepared, records_of
+from fedcore.plugin_api import LabelledRows, Matrix
 from fedcore.plugin_api.evaluation import Metrics, ScoreCounts, count_scores, metrics_of
-from fedcore.plugin_api.pipeline import BuiltPipeline
-from fedcore.plugin_api.registry import Registry
-from fedcore.plugin_api.serialise import pack_features, unpack_features
-from fedcore.plugin_api.split import held_out
 from fedcore.wire.presets import char_ngrams_4096
 from fedcore.wire.spec import PluginChoice
-from plugins import encryption, models, preprocessing
 from plugins.models.linear import Linear
 
 SPLITS: Final = 10
-ATTACK_SHARE: Final = 0.04
 REGULARISATIONS: Final = (1.0, 10.0, 100.0)
-COLUMN: Final = "request"
 POOLED: Final = "pooled against reference"
 PEER: Final = "reference against scikit-learn"
 WAYS: Final = ("pooled", "reference", "owner 1 alone", "owner 2 alone", "scikit-learn")
-
-
-@dataclass(frozen=True)
-class Owner:
-    """What one owner trains on and what it keeps back."""
-
-    training: Records
-    kept_back: Records
 
 
 @dataclass(frozen=True)
@@ -108,11 +94,12 @@ def measured(number: int) -> Split:
     import torch
 
     torch.set_num_threads(1)
-    records, source, real = _records(number)
-    owners = _owners(records, number)
+    with request_files() as files:
+        records = records_of(files, number)
+    owners = owners_of(records, number)
     key = sha256(f"run key {number}".encode()).digest()
-    reference = _prepared(owners, PluginChoice(name="plaintext"), None)
-    pooled = _prepared(owners, PluginChoice(name="keyed_tokens"), key)
+    reference = prepared(owners, PluginChoice(name="plaintext"), None)
+    pooled = prepared(owners, PluginChoice(name="keyed_tokens"), key)
     metrics = {
         "pooled": _trained(pooled, pooled, number),
         "reference": _trained(reference, reference, number),
@@ -121,56 +108,9 @@ def measured(number: int) -> Split:
         "scikit-learn": _peer(reference),
     }
     auc = {way: found.roc_auc or 0.0 for way, found in metrics.items()}
-    return Split(auc, {way: found.f1 for way, found in metrics.items()}, len(records), source, real)
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """An owner's features: what it sends, and what it keeps back."""
-
-    training: LabelledRows
-    kept_back: LabelledRows
-
-
-def _records(number: int) -> tuple[Records, str, bool]:
-    """All benign lines and a sample of the attacks, in a mixed order, and where they are from."""
-    with request_files() as files:
-        lines = {file.label: set(file.path.read_bytes().splitlines()) - {b""} for file in files.files}
-    benign = sorted(lines["benign"])
-    attacks = sorted(lines["attack"] - lines["benign"])
-    numbers = np.random.default_rng(number)
-    wanted = min(len(attacks), round(len(benign) * ATTACK_SHARE / (1 - ATTACK_SHARE)))
-    sample = [attacks[place] for place in numbers.permutation(len(attacks))[:wanted]]
-    labels = np.repeat(np.array([0, 1], np.int64), [len(benign), len(sample)])
-    records = Records({COLUMN: Text.from_rows(benign + sample)}, labels)
-    return records.take(numbers.permutation(len(records))), files.source, files.real
-
-
-def _owners(records: Records, number: int) -> list[Owner]:
-    """Two owners with their split. Near-duplicates belong to one owner, and there to one side."""
-    first = held_out(records, [COLUMN], sha256(b"to whom rows belong").digest(), share=0.5)
-    owners = []
-    for place, mine in enumerate((first, ~first)):
-        rows = records.take(mine)
-        kept_back = held_out(rows, [COLUMN], sha256(f"owner {place}, split {number}".encode()).digest())
-        owners.append(Owner(rows.take(~kept_back), rows.take(kept_back)))
-    return owners
-
-
-def _prepared(owners: Sequence[Owner], backend: PluginChoice, key: bytes | None) -> list[Prepared]:
-    registry = Registry([preprocessing, encryption, models])
-    assert issubclass(registry.get("encryption", backend.name), TokenBackend)
-    pipeline = BuiltPipeline(registry, char_ngrams_4096().pipeline, backend, key)
-    return [
-        Prepared(_features(pipeline, owner.training), _features(pipeline, owner.kept_back))
-        for owner in owners
-    ]
-
-
-def _features(pipeline: BuiltPipeline, records: Records) -> LabelledRows:
-    """Features and labels as they arrive: packed, unpacked, checked."""
-    assert records.labels is not None
-    return unpack_features(pack_features(pipeline.features(records, {}), records.labels), classes=2)
+    return Split(
+        auc, {way: found.f1 for way, found in metrics.items()}, len(records), files.source, files.real
+    )
 
 
 def _merged(parts: Sequence[LabelledRows]) -> tuple[Matrix, LabelledRows]:

@@ -18,12 +18,15 @@ from typer.testing import CliRunner
 from docs.reference import PAGES, TARGET
 from fedcore.client.cli import app as client_app
 from fedcore.client.runs import RunPlan
+from fedcore.owner.checkup import remarks
 from fedcore.owner.config import parse_config
 from fedcore.plugin_api.pipeline import BuiltPipeline
+from fedcore.plugin_api.private_training import hindrances
 from fedcore.plugin_api.registry import BUILT_IN, AllowedDistribution, Registry
 from fedcore.plugin_api.testing import StepContract
 from fedcore.plugin_api.values import Text
 from fedcore.wire.keys import HostCard, SealingKey, SigningKey
+from fedcore.wire.spec import DatasetVersion
 
 ROOT = Path(__file__).resolve().parents[1]
 GUIDES = [*sorted(ROOT.glob("docs/*.md")), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
@@ -50,6 +53,25 @@ def test_every_page_is_in_the_navigation() -> None:
     assert [page for page in pages if page not in navigation] == []
 
 
+NAMED_PATH = re.compile(
+    r"`((?:tests|plugins|project|benchmarks|examples|docs|deploy|requirements)/[\w./-]+|fedcore/[\w/]+\.py)`"
+)
+
+
+@pytest.mark.parametrize("path", GUIDES, ids=lambda path: path.name)
+def test_every_file_and_folder_that_a_page_names_exists(path: Path) -> None:
+    assert [name for name in NAMED_PATH.findall(path.read_text()) if not (ROOT / name).exists()] == []
+
+
+def test_each_promise_says_which_tests_check_it() -> None:
+    table = (ROOT / "docs" / "security.md").read_text().split("## How it is checked")[1]
+    rows = [line.split("|") for line in table.splitlines() if line.startswith("| ")][1:]
+    named = [NAMED_PATH.findall(row[2]) for row in rows]
+    assert len(rows) > 15
+    assert [row[1] for row, paths in zip(rows, named, strict=True) if not paths] == []
+    assert {name.split("/")[0] for paths in named for name in paths} == {"tests"}
+
+
 def test_the_policy_in_the_guide_for_owners_is_a_valid_policy() -> None:
     card = str(HostCard(SigningKey.generate().public, SealingKey.generate().public))
     text = "\n".join(
@@ -62,6 +84,30 @@ def test_the_policy_in_the_guide_for_owners_is_a_valid_policy() -> None:
     policy = parse_config(text.replace("fedcore-host:…:…", card))
     assert policy.datasets["access-2026"].minimum_owners == 2
     assert policy.datasets["access-2026"].catalogue.sensitivity == "confidential"
+
+
+def test_the_budgets_on_the_page_on_privacy_are_a_valid_policy_that_leaves_nothing_open() -> None:
+    key = SigningKey.generate().public
+    start = f'organisation = "north"\n[coordinator]\nurl = "https://x.example"\nkey = "{key}"\norganisation = "cloud"\n'
+    text = next(text for text in snippets(ROOT / "docs" / "privacy.md", "toml") if "epsilon_total" in text)
+    policy = parse_config(start + text)
+    offer = policy.datasets["access-2026"]
+    assert (offer.epsilon, offer.epsilon_total, offer.delta, offer.count_epsilon) == (1.0, 5.0, 1e-7, 0.05)
+    assert (policy.ledger.receipts, offer.ceilings.epsilon) == ("required", 2.0)
+    told = remarks(Registry.of_distributions([AllowedDistribution(BUILT_IN)]), policy)
+    assert not [remark for remark in told if "epsilon" in remark]
+
+
+def test_the_plan_on_the_page_on_privacy_keeps_its_epsilon_within_those_budgets() -> None:
+    text = next(text for text in snippets(ROOT / "docs" / "privacy.md", "toml") if "[privacy]" in text)
+    plan = RunPlan.from_mapping(tomllib.loads(text))
+    registry = Registry.of_distributions([AllowedDistribution(BUILT_IN)])
+    built = BuiltPipeline(registry, plan.pipeline, plan.backend)
+    version = DatasetVersion(host=SigningKey.generate().public, name="access-2026", version="0" * 64)
+    spec = plan.spec([version], ["0" * 64], now=1_800_000_000)
+    model = registry.get("models", plan.model.name)(plan.model.options)
+    assert hindrances(spec, model, built.gives, bool(built.fitted)) == []
+    assert (spec.privacy.epsilon_micro, spec.privacy.delta) == (1_000_000, 1e-7)
 
 
 def test_the_plan_in_the_guide_for_scientists_is_a_valid_plan() -> None:

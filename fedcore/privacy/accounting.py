@@ -98,9 +98,9 @@ def _epsilon_of_row(mechanisms: Sequence[Mechanism], delta: float, orders: Seque
     if not gaussian:
         bounds.append(math.ceil(sum(singles, Fraction()) * MICRO))
     if delta > 0 and mechanisms:
-        rho = sum((found.concentration for found in gaussian), Fraction())
+        rho = math.fsum(float(found.concentration) for found in gaussian)
         costs = Counter(map(float, singles))
-        bounds.append(_rounded_up(min(_renyi(float(rho), costs, delta, order) for order in orders)))
+        bounds.append(_rounded_up(min(_renyi(rho, costs, delta, order) for order in orders)))
     return min(bounds, default=None)
 
 
