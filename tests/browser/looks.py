@@ -42,6 +42,7 @@ def take(page: Any, name: str, *, whole: bool = True) -> None:
 def each_look(page: Any) -> Iterator[str]:
     """The page in each look in turn; afterwards it is as it was."""
     before = page.viewport_size
+    page.add_style_tag(content="*, ::before, ::after { transition: none !important; }")
     for look, size, scheme in LOOKS:
         _show(page, size, scheme, scheme)
         yield look
@@ -57,8 +58,8 @@ def _show(page: Any, size: Any, scheme: Any, theme: str) -> None:
 
 
 def settle(page: Any) -> None:
-    """Wait until the page has taken in a new size or scheme."""
-    page.evaluate("() => new Promise(done => requestAnimationFrame(() => setTimeout(done, 250)))")
+    """Wait until the page has taken in a new size or scheme: the theme's scripts do so in the frame after."""
+    page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
 
 def excess(page: Any) -> int:

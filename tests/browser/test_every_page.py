@@ -16,7 +16,8 @@ from tests.browser.every_page import pages_of
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
 DIALOGS = {
-    "olga": {"to keep": ("Approve", "Ask back", "Refuse"), "to revoke": ("Tighten", "Revoke")},
+    "olga": {"to keep": ("Approve", "Ask back", "Refuse")},
+    "paul": {"tightened": ("Tighten", "Revoke")},
     "sam": {"asked back": ("Answer", "Withdraw"), "does not fit": ("Try again",)},
 }
 
