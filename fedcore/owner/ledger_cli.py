@@ -198,8 +198,8 @@ def _say_it_of_every_budget(costs: Mapping[str, int], policy: Config) -> None:
     missing = [name for name in budgets if name not in costs]
     if missing:
         raise LedgerError(
-            f"Say what the lost entries have cost at most: --spent {missing[0]}=EPSILON, or 0 where the journal shows "
-            f"no release (datasets with a budget: {', '.join(missing)})."
+            f"Say what the lost entries have cost at most: --spent {missing[0]}=EPSILON, or 0 where nothing was "
+            f"released (datasets with a budget: {', '.join(missing)})."
         )
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
+from pathlib import Path
 
 import pytest
 from axes.models import AccessAttempt
+from cryptography.exceptions import InvalidSignature
 from django.contrib.admin.models import LogEntry
 from django.core.management import CommandError, call_command
 from django.urls import reverse
@@ -24,6 +27,8 @@ from fedcore.coordinator.governance.models import (
     PersonKey,
     StoredSession,
 )
+from fedcore.coordinator.identity import coordinator_key
+from fedcore.wire.keys import SigningKey
 from tests.coordinator.conftest import PASSWORD, drop_triggers
 
 
@@ -117,6 +122,25 @@ def test_an_audit_that_is_not_whole_is_not_recorded_as_whole(approval, sql):
     with pytest.raises(CommandError):
         run("verify")
     assert audit.head().serial == before
+
+
+def test_an_export_is_verified_by_the_lines_in_the_guide_for_auditors(approval, tmp_path):
+    guide = (Path(__file__).resolve().parents[3] / "docs" / "auditors.md").read_text()
+    found = {}
+    exec(re.search(r"```python\n(.*?)```", guide, re.DOTALL)[1], found)
+    path, key, head = tmp_path / "audit.jsonl", coordinator_key().public, audit.head()
+    whole = run("export")
+    path.write_text(whole)
+    assert found["last_digest"](path, key) == head.digest
+    lines = whole.splitlines(keepends=True)
+    altered = lines[-1].replace('"outcome": "done"', '"outcome": "refused"')
+    for wrong in ([*lines[:-1], altered], [*lines[:-2], lines[-1]], [lines[-1], *lines[:-1]]):
+        path.write_text("".join(wrong))
+        with pytest.raises(ValueError, match="does not fit"):
+            found["last_digest"](path, key)
+    path.write_text(whole)
+    with pytest.raises(InvalidSignature):
+        found["last_digest"](path, SigningKey.generate().public)
 
 
 def test_csv_has_a_heading_and_a_line_for_each_entry_and_no_formula(cast, approval):
