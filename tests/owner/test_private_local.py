@@ -148,6 +148,17 @@ def test_a_run_that_failed_over_rows_is_paid_for(cast: Cast, north: Owner, agent
     assert agent.ledger.spent(1e-6, dataset="logs") == pytest.approx(1_000_000, rel=0.02)
 
 
+def test_a_run_that_the_policy_refuses_before_it_is_booked_is_answered_and_costs_nothing(
+    cast: Cast, north: Owner, agent: Agent
+) -> None:
+    plan = private(cast)
+    do(plan, [agent], Phase.CHECK)
+    policy = north.home.config_path.read_text()
+    north.home.config_path.write_text(policy.replace("minimum_rows = 50", "minimum_rows = 50000"))
+    assert code_of(plan, agent, plan.order(Phase.TRAIN, north)) is RefusalCode.TOO_FEW_ROWS
+    assert list(agent.ledger.chain.entries()) == []
+
+
 def test_a_run_that_is_cancelled_at_work_costs_nothing(
     cast: Cast, north: Owner, agent: Agent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
