@@ -8,86 +8,27 @@ from __future__ import annotations
 
 import json
 import re
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from examples.demo.coordinator import site_toml
-from examples.demo.organisations import CLOUD_HOUSE, NORTH_HOSPITAL, Person
-from fedcore.client import Dataset, Refused, RunPlan
+from examples.demo.organisations import NORTH_HOSPITAL
+from fedcore.client import Refused
 from fedcore.wire.keys import fingerprint
 from tests.browser.authenticator import set_up
-from tests.browser.conftest import Site, Visitors, watched
+from tests.browser.conftest import Site, watched
 from tests.browser.dialogs import decide, open_dialog
-from tests.browser.looks import take
-from tests.faults.federation import FAST, Federation, federation
+from tests.browser.way import ADA, Way, add_person, log_in, part_of, set_password
+from tests.faults.federation import FAST, federation
 
 pytestmark = [pytest.mark.browser, pytest.mark.processes, pytest.mark.xdist_group("browser")]
 
 SETTINGS = FAST | {"FEDCORE_SECOND_FACTOR": "required"}
 REASON = "One detector of malicious requests that all owners can use."
 REVOKED = "The study is over."
-ADA = Person("ada", "Ada", "Auditor", CLOUD_HOUSE, ("auditor",))
-
-
-@dataclass
-class Way:
-    """The processes, one window for each person, and what the steps have found so far."""
-
-    federation: Federation
-    visit: Visitors
-    pages: dict[str, Any] = field(default_factory=dict)
-    links: dict[str, str] = field(default_factory=dict)
-    plan: RunPlan | None = None
-    grants: list[str] = field(default_factory=list)
-    run: str = ""
-    pictures: int = 0
-
-    def page(self, username: str) -> Any:
-        if username not in self.pages:
-            self.pages[username] = self.visit(None)
-        return self.pages[username]
-
-    def person(self, username: str) -> Person:
-        return ADA if username == "ada" else self.federation.cast.person(username)
-
-    def open(self, username: str, path: str) -> Any:
-        page = self.page(username)
-        page.goto(f"{self.federation.url}/admin/{path}")
-        return page
-
-    def picture(self, page: Any, name: str, **options: Any) -> None:
-        self.pictures += 1
-        take(page, f"way-{self.pictures:02}-{name}", **options)
-
-    def until_shown(self, page: Any, selector: str, words: str, seconds: float = 60) -> None:
-        """Load the page again and again until it says so."""
-
-        def shown() -> bool:
-            page.reload()
-            return words in page.locator(selector).first.inner_text()
-
-        self.federation.until(f"the page says “{words}”", shown, seconds, every=1)
-
-    def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
-        """What the coordinator's database says."""
-        database = self.federation.cast.operator.home / "coordinator.sqlite3"
-        with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
-            return connection.execute(query, values).fetchall()
-
-    @property
-    def request_page(self) -> str:
-        """The page of Sam's request for North Hospital's data."""
-        return f"governance/accessrequest/{self.grants[0]}/change/"
-
-    @property
-    def datasets(self) -> list[Dataset]:
-        return sorted(self.federation.session("sam").datasets(), key=lambda dataset: dataset.host_name)
 
 
 @pytest.fixture
@@ -132,11 +73,12 @@ def clara_becomes_the_first_administrator(way: Way) -> None:
     page.get_by_label("Password again").fill(clara.password)
     page.get_by_label("Your organisation").fill("Cloud House")
     page.get_by_role("button", name="Make administrator").click()
-    assert "You are the first administrator" in page.content()
-    _log_in(page, clara)
+    page.get_by_text("You are the first administrator").wait_for()
+    log_in(page, clara)
     assert "Your roles need a second factor." in page.locator(".fedcore-words").first.inner_text()
     way.picture(page, "second-factor")
     set_up(page, clara.password)
+    page.wait_for_url("**/admin/")
     assert page.title().startswith("Overview")
     way.picture(page, "overview-of-the-first-administrator")
     assert way.rows("SELECT username FROM governance_person") == [("clara",)]
@@ -149,8 +91,8 @@ def clara_adds_north_hospital_and_its_data_owner(way: Way) -> None:
     way.picture(page, "add-organisation")
     page.get_by_role("button", name="Save", exact=True).click()
     page.locator("#result_list").get_by_text("North Hospital").wait_for()
-    _add_person(way, way.person("olga"), "North Hospital", "Data owner")
-    way.picture(page, "person-with-link")
+    add_person(way, way.person("olga"), "North Hospital", "Data owner")
+    way.picture(page, "data-owner")
     assert way.rows(
         "SELECT username, role FROM governance_membership JOIN governance_person AS p ON p.id = person_id "
         "WHERE username = 'olga'"
@@ -158,7 +100,7 @@ def clara_adds_north_hospital_and_its_data_owner(way: Way) -> None:
 
 
 def clara_appoints_ada_as_auditor(way: Way) -> None:
-    _add_person(way, ADA, "Cloud House", "Auditor")
+    add_person(way, ADA, "Cloud House", "Auditor")
 
 
 def the_others_come_by_a_file(way: Way) -> None:
@@ -166,12 +108,8 @@ def the_others_come_by_a_file(way: Way) -> None:
     cast = way.federation.cast
     house = cast.operator
     others = {organisation.name for organisation in (cast.owners[1], cast.university)}
-    text = site_toml(cast, way.federation.cards)
-    tables = ["[[" + table for table in text.split("[[")[1:]]
-    kept = [table for table in tables if re.search(r'^(name|organisation) = "(.+)"', table, re.M)]
-    chosen = [table for table in kept if _organisation_of(table) in others]
     file = house.directory / "others.toml"
-    file.write_text("".join(chosen))
+    file.write_text(part_of(site_toml(cast, way.federation.cards), others))
     passwords = {f"PASSWORD_OF_{person.username.upper()}": person.password for person in cast.people}
     way.federation.manage("setup_site", str(file), **passwords)
     page = way.open("clara", "governance/organisation/")
@@ -181,10 +119,11 @@ def the_others_come_by_a_file(way: Way) -> None:
 
 def olga_comes_in_by_the_link_and_sets_up_a_second_factor(way: Way) -> None:
     page, olga = way.page("olga"), way.person("olga")
-    _set_password(page, way.links["olga"], olga)
+    set_password(page, way.links["olga"], olga)
     way.picture(page, "log-in")
-    _log_in(page, olga)
+    log_in(page, olga)
     set_up(page, olga.password)
+    page.wait_for_url("**/admin/")
     assert page.title().startswith("Overview")
     words = page.locator("#content").inner_text()
     assert "Nothing waits for a decision." in words
@@ -269,7 +208,7 @@ def olga_approves_within_tighter_limits(way: Way) -> None:
 def otto_approves_as_asked(way: Way) -> None:
     page, otto = way.page("otto"), way.person("otto")
     page.goto(f"{way.federation.url}/admin/governance/accessrequest/{way.grants[1]}/change/")
-    _log_in(page, otto)
+    log_in(page, otto)
     set_up(page, otto.password)
     page.wait_for_url(f"**/{way.grants[1]}/change/")
     dialog = open_dialog(page, "Approve")
@@ -333,15 +272,15 @@ def sams_next_run_is_refused(way: Way) -> None:
     assert [run["state"] for run in sam.runs()] == ["finished"]
     page = way.page("sam")
     page.goto(f"{way.federation.url}/admin/")
-    _log_in(page, way.person("sam"))
+    log_in(page, way.person("sam"))
     assert "REVOKED" in page.locator("#content").inner_text()
     way.picture(page, "overview-of-sam")
 
 
 def ada_finds_all_of_it_in_the_audit(way: Way) -> None:
     page = way.page("ada")
-    _set_password(page, way.links["ada"], ADA)
-    _log_in(page, ADA)
+    set_password(page, way.links["ada"], ADA)
+    log_in(page, ADA)
     way.picture(page, "overview-of-ada")
     page.locator("#nav-sidebar-apps").get_by_role("link", name="Audit").click()
     way.picture(page, "audit")
@@ -372,11 +311,12 @@ def ada_exports_it_and_reads_the_record_of_processing(way: Way) -> None:
     assert [entry["action"] for entry in exported] == ["revoke_grant"]
     with page.expect_download() as record:
         page.get_by_role("button", name="Page", exact=True).click()
-    page.set_content(Path(record.value.path()).read_text())
-    words = page.locator("body").inner_text()
-    for said in ("North Hospital", "Sam Scientist", "1 of 2 releases used", "Revoked"):
+    paper = way.visit(None)
+    paper.set_content(Path(record.value.path()).read_text())
+    words = paper.locator("body").inner_text()
+    for said in ("North Hospital", "to University", "1 of 2 releases used", "Revoked"):
         assert said in words
-    way.picture(page, "record-of-processing")
+    way.picture(paper, "record-of-processing")
 
 
 def the_audit_is_whole(way: Way) -> None:
@@ -400,43 +340,3 @@ EXPECTED = (
     ("revoke_grant", "Olga Owner", "access-log"),
 )
 """Action, who, and on what."""
-
-
-def _log_in(page: Any, person: Person) -> None:
-    page.get_by_label("Username").fill(person.username)
-    page.get_by_label("Password").fill(person.password)
-    page.get_by_role("button", name="Log in").click()
-    page.wait_for_load_state()
-
-
-def _add_person(way: Way, person: Person, organisation: str, role: str) -> None:
-    """Clara adds somebody, and the page shows a link once; then it takes the role."""
-    page = way.open("clara", "governance/person/add/")
-    page.get_by_label("Username").fill(person.username)
-    page.locator("select[name=organisation]").select_option(label=organisation)
-    page.get_by_label("First name").fill(person.first_name)
-    page.get_by_label("Last name").fill(person.last_name)
-    page.get_by_role("button", name="Save", exact=True).click()
-    page.wait_for_url("**/change/")
-    link = re.search(r"http://[^\s<]+/admin/welcome/[^\s<]+", page.content())
-    assert link is not None
-    way.links[person.username] = link[0]
-    page.get_by_label(role).check()
-    page.get_by_role("button", name="Save and continue editing").click()
-    # From now on only the organisation's own people give and take it.
-    page.get_by_text(f"Also: {role.lower()}. Not yours to give or take.").wait_for()
-
-
-def _set_password(page: Any, link: str, person: Person) -> None:
-    page.goto(link)
-    for name in ("new_password1", "new_password2"):
-        page.locator(f"input[name={name}]").fill(person.password)
-    page.get_by_role("button", name="Set password").click()
-    assert "Your password is set" in page.content()
-
-
-def _organisation_of(table: str) -> str:
-    key = "name" if table.startswith("[[organisations") else "organisation"
-    found = re.search(rf'^{key} = "(.+)"', table, re.M)
-    assert found is not None
-    return found[1]

@@ -65,7 +65,11 @@ def test_auditors_see_the_latest_entries_of_what_they_oversee(cast, browser, ask
     serial, when, person, action, subject, outcome = latest.rows[0]
     entry = AuditEntry.objects.visible_to(cast[who]).latest("serial")
     assert f'href="/admin/governance/auditentry/{entry.serial}/change/"' in serial
-    assert (when, person, action) == ("just now", entry_name(entry), entry.get_action_display())
+    assert (when, person, action) == (
+        "just\N{NO-BREAK SPACE}now",
+        entry_name(entry),
+        entry.get_action_display(),
+    )
     assert any("refuse an access request" in row for row in latest.rows)
     assert "done" in outcome
     assert subject
@@ -114,9 +118,12 @@ def test_auditors_see_the_head_and_when_the_audit_was_last_found_whole(cast, bro
     assert audit.head().digest in shown
     call_command("audit", "verify", stdout=io.StringIO())
     last = audit.head().serial - 1
-    assert facts()["Last found whole"] == f"just now, entries 1 to {last}, without a head that was noted down"
+    assert (
+        facts()["Last found whole"]
+        == f"just\N{NO-BREAK SPACE}now, entries 1 to {last}, without a head that was noted down"
+    )
     call_command("audit", "verify", "--from", "2", "--head", audit.head().digest, stdout=io.StringIO())
-    assert facts()["Last found whole"].startswith("just now, entries 2 to ")
+    assert facts()["Last found whole"].startswith("just\N{NO-BREAK SPACE}now, entries 2 to ")
     assert not facts()["Last found whole"].endswith("noted down")
 
 

@@ -81,7 +81,8 @@ class AboutFilter(DropdownFilter):
         thing, _colon, id = named.partition(":")
         if thing not in Thing.values or not id:
             return []
-        return [(named, f"{Thing(thing).label}: {named_thing(Thing(thing), id, person_of(request)).text}")]
+        found = named_thing(Thing(thing), id, person_of(request))
+        return [(named, f"{Thing(thing).label}: {found.text}" if found.address else found.text)]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         thing, _colon, id = (self.value() or "").partition(":")

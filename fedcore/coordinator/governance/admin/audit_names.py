@@ -56,18 +56,19 @@ def name_subjects(entries: Iterable[AuditEntry], person: Person) -> None:
         wanted[Thing(entry.thing)].add(entry.thing_id)
     names = {thing: _names(thing, ids, person) for thing, ids in wanted.items() if thing in TABLES}
     for entry in entries:
-        unnamed = Named(shortened(entry.thing_id))
+        unnamed = unnamed_thing(Thing(entry.thing), entry.thing_id)
         entry.__dict__["subject"] = names.get(Thing(entry.thing), {}).get(entry.thing_id, unnamed)
 
 
 def named_thing(thing: Thing, id: str, person: Person) -> Named:
     """What one thing is called, for whoever may see it."""
-    return _names(thing, {id}, person).get(id, Named(shortened(id))) if thing in TABLES else Named(id)
+    known = _names(thing, {id}, person) if thing in TABLES else {}
+    return known.get(id) or unnamed_thing(thing, id)
 
 
-def shortened(id: str) -> str:
-    """An id as people read it: of a digest the first digits."""
-    return f"{id[:12]}…" if len(id) > 12 else id
+def unnamed_thing(thing: Thing, id: str) -> Named:
+    """The kind of a thing, and its id as people read it: of a digest the first digits."""
+    return Named(f"{thing.label} {id[:12]}{'…' if len(id) > 12 else ''}".strip())
 
 
 def _names(thing: Thing, ids: set[str], person: Person) -> dict[str, Named]:

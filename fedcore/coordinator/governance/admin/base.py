@@ -25,6 +25,7 @@ from fedcore.coordinator.governance import audit, rules
 from fedcore.coordinator.governance.models import Organisation, Person
 from fedcore.coordinator.governance.people import person_of
 
+NO_BREAK: Final = "\N{NO-BREAK SPACE}"
 ABOUT: Final = "about"
 """The parameter by which the list of the audit shows what concerns one thing."""
 
@@ -146,12 +147,14 @@ def code_badge(text: str, kind: str) -> SafeString:
 
 
 def ago(moment: datetime | None) -> str:
-    """How long ago, in words."""
+    """How long ago, in words that stay on one line."""
     if moment is None:
         return _("never")
     if (timezone.now() - moment).total_seconds() < 60:
-        return _("just now")
-    return _("%(time)s ago") % {"time": timesince(moment, depth=1)}
+        text = _("just now")
+    else:
+        text = _("%(time)s ago") % {"time": timesince(moment, depth=1)}
+    return text.replace(" ", NO_BREAK)
 
 
 def _is_inside(request: HttpRequest) -> bool:

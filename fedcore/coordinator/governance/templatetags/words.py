@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from typing import Final
 
 from django import template
+from django.utils.dateformat import format as formatted
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
@@ -26,3 +28,9 @@ def with_commands(text: object) -> SafeString:
 def in_fours(secret: str) -> str:
     """A secret in groups of four characters, as people type them."""
     return " ".join(secret[at : at + 4] for at in range(0, len(secret), 4))
+
+
+@register.filter
+def moment(text: str) -> str:
+    """A moment in ISO 8601, as people read it."""
+    return formatted(datetime.fromisoformat(text).astimezone(UTC), "j F Y, H:i") + " UTC"
