@@ -39,16 +39,45 @@ FAST: Final = {"FEDCORE_LEASE_SECONDS": "3", "FEDCORE_LOGIN_RATE": "1000/minute"
 """A training whose worker was killed is given to another after this long, instead of the usual 15 seconds."""
 
 
+@dataclass(frozen=True)
+class Equipped(Organisation):
+    """An organisation whose processes find these variables too."""
+
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+    def environment(self, **more: str) -> dict[str, str]:
+        return super().environment(**{**self.variables, **more})
+
+
+def equipped(cast: Cast, variables: Mapping[str, str]) -> Cast:
+    """The cast with these variables in all their processes."""
+
+    def of(some: Organisation) -> Equipped:
+        return Equipped(some.name, some.title, some.directory, variables)
+
+    north, south = map(of, cast.owners)
+    others = {
+        "operator": of(cast.operator),
+        "reference": of(cast.reference),
+        "university": of(cast.university),
+    }
+    return replace(cast, owners=(north, south), **others)
+
+
 @dataclass
 class Federation:
-    """The organisations of one test below `root`. Nothing runs before a `start_…` method is called."""
+    """The organisations of one test below `root`. Nothing runs before a `start_…` method is called.
+
+    `variables` are in the environment of all processes.
+    """
 
     root: Path
     settings: Mapping[str, str] = field(default_factory=lambda: dict(FAST))
     rows: int = ROWS
+    variables: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.cast: Cast = make_cast(self.root)
+        self.cast: Cast = equipped(make_cast(self.root), self.variables)
         self.processes = Processes(self.root)
         self.port = free_port()
         self.cards: dict[str, str] = {}

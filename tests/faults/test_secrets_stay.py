@@ -1,244 +1,278 @@
-"""Secrets and rows stay where they belong, after real runs over processes, one of which fails on purpose.
+"""Secrets and rows stay where they belong, after real runs over processes, some of which fail on purpose.
 
-Looked for are the bytes of every key in raw, hexadecimal and base64 spelling, every password and token, and a word
-that stands in the owners' rows. Looked through are logs, the brokers' files, the coordinator's database and artefacts,
-and, all the time while the runs go on, the arguments and variables of every process.
+Looked for are keys, passwords, tokens, the keys of browsers' sessions, the secret and the recovery codes of a second
+factor, a link by which a password is set, passwords in the options of a reader, and a word that stands in the owners'
+rows, in every spelling that a program could give them. Looked through are the places of `tests.faults.places`; that
+the search finds something there is shown by a canary that is planted in a copy of each.
 """
 
 from __future__ import annotations
 
 import base64
 import json
-import threading
-import time
+import shutil
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import closing, suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Final
 
 import httpx
 import pytest
 
+from examples.demo.organisations import PURPOSE
 from fedcore.wire.spec import PluginChoice
+from tests.faults import places, vault
 from tests.faults.conftest import CANARY, Running
-from tests.faults.federation import Federation, pids_below
+from tests.faults.federation import Federation
+from tests.faults.known_secrets import Secrets, spellings
+from tests.faults.places import PLACES, Place, Searched
+from tests.faults.visiting import Visitor, answers_of, error_replies, pages_of
+from tests.faults.watching import Seen, family, watched
 
 pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("federation")]
 
-GUESS = "a-wrong-password-5e81"
-
-
-@dataclass
-class Secrets:
-    """What must not be found, by what it is."""
-
-    known: dict[str, set[bytes]] = field(default_factory=dict)
-
-    def add_key(self, path: Path) -> None:
-        """The content of a secret file, in all spellings that a program could print it in."""
-        raw = path.read_bytes().strip()
-        base = base64.b64encode(raw).rstrip(b"="), base64.urlsafe_b64encode(raw).rstrip(b"=")
-        escaped = repr(raw).encode()[2:-1]
-        self.known.setdefault(str(path), set()).update({raw, raw.hex().encode(), *base, escaped})
-
-    def add_text(self, what: str, text: str) -> None:
-        self.known[what] = {text.encode()}
-
-    def found_in(self, content: bytes) -> set[str]:
-        return {what for what, spellings in self.known.items() if any(one in content for one in spellings)}
-
-
-@dataclass
-class Seen:
-    """Everything that was seen of processes while the runs went on."""
-
-    arguments: set[bytes] = field(default_factory=set)
-    variables: set[bytes] = field(default_factory=set)
+GUESS: Final = "a-wrong-password-5e81"
 
 
 @dataclass
 class Evidence:
-    """What is left of two runs: the secrets that were there, and what was seen meanwhile."""
+    """What is left of some runs: the secrets that were there, and all that is looked through."""
 
     federation: Federation
     secrets: Secrets
-    seen: Seen
-    finished: str
-    failed: str
+    searched: Searched
 
 
 @pytest.fixture(scope="module")
-def evidence(running: Running) -> Evidence:
-    federation, secrets = running.federation, Secrets()
-    diverging = federation.plan(
-        training=federation.training().model_copy(
-            update={"optimiser": PluginChoice(name="sgd", options={"lr": 3e38}), "epochs": 3}
-        )
-    )
-    with watched(federation) as seen, keys_of_runs(federation, secrets):
-        finished = running.submit(running.pooled)
-        assert federation.finish(finished)["state"] == "finished"
-        local = running.submit(diverging.as_local())
-        failed = running.submit(diverging)
-        for run in (local, failed):
-            ended = federation.finish(run)
-            assert (ended["state"], ended["code"]) == ("failed", "not_finite")
-    collect(federation, secrets)
-    return Evidence(federation, secrets, seen, finished, failed)
+def evidence(running: Running) -> Iterator[Evidence]:
+    federation = running.federation
+    federation.write_policy(federation.north, vault.with_datasets)
+    try:
+        yield gathered(running)
+    finally:
+        federation.write_policy(federation.north)
+
+
+def gathered(running: Running) -> Evidence:
+    """Runs are made and people visit the coordinator, while somebody watches."""
+    federation, secrets, root = running.federation, Secrets(), running.federation.root
+    kept, failed = root.parent / "kept", ("failed", "not_finite")
+    with watched(root, federation.cast.operator.home / "artefacts", kept) as seen:
+        runs = [running.submit(plan) for plan in plans_that_end_differently(running)]
+        visitors = visit(federation, secrets)
+        runs.append(run_in_the_vault(federation))
+        ends = [(end["state"], end["code"]) for end in map(federation.finish, runs)]
+        assert ends == [("finished", ""), failed, failed, ("finished", "")]
+    collect(federation, secrets, seen)
+    searched = Searched(root, kept, Path(federation.variables["TMPDIR"]), seen)
+    ask_for_everything(federation, searched, visitors, runs)
+    return Evidence(federation, secrets, searched)
+
+
+@pytest.fixture(scope="module")
+def copy(evidence: Evidence, tmp_path_factory: pytest.TempPathFactory) -> Searched:
+    """A copy of all that is looked through, to plant something in."""
+    place, real = tmp_path_factory.mktemp("copy"), evidence.searched
+
+    def copied(folder: Path) -> Path:
+        found = shutil.copytree(folder, place / folder.name, ignore=sockets, copy_function=copy_if_there)
+        for database in Path(found).rglob("*.sqlite*"):
+            if database.suffix in (".sqlite", ".sqlite3"):
+                copy_database(folder / database.relative_to(found), database)
+        return Path(found)
+
+    return Searched(copied(real.root), copied(real.kept), copied(real.temporary))
+
+
+def sockets(folder: str, names: list[str]) -> set[str]:
+    return {name for name in names if (Path(folder) / name).is_socket()}
+
+
+def copy_if_there(source: str, target: str) -> None:
+    with suppress(FileNotFoundError):  # The processes go on, and so do their files.
+        shutil.copy2(source, target)
+
+
+def copy_database(source: Path, target: Path) -> None:
+    """As it is at one moment, whatever is written to it meanwhile."""
+    for path in target.parent.glob(f"{target.name}*"):
+        path.unlink()
+    with closing(sqlite3.connect(source)) as read, closing(sqlite3.connect(target)) as written:
+        read.backup(written)
+
+
+@pytest.mark.parametrize("place", PLACES, ids=lambda place: place.name)
+def test_no_secret_and_no_row_is_in(evidence: Evidence, place: Place) -> None:
+    pieces = list(place.pieces(evidence.searched))
+    whole = b"\n".join(content for _, content in pieces)
+    assert [word for word in place.proof if word.encode() not in whole] == [], "it is another place"
+    found = {name: evidence.secrets.found_in(content) for name, content in pieces}
+    assert {name: what for name, what in found.items() if what} == {}
+
+
+@pytest.mark.parametrize("place", PLACES, ids=lambda place: place.name)
+def test_a_planted_canary_is_found_in(copy: Searched, place: Place) -> None:
+    canary, secrets = places.canary(), Secrets()
+    secrets.add("the canary", canary)
+    expected = set(place.plant(copy, canary))
+    assert expected
+    found = {name for name, content in place.pieces(copy) if secrets.found_in(content)}
+    assert expected - found == set()
+
+
+@pytest.mark.parametrize(
+    "raw", [b"kanarienvogel-7", bytes(range(130, 162)), b"with\"quotes'<&+/=", b"\xff" * 20]
+)
+def test_a_secret_is_found_in_every_spelling_and_inside_of_something_else(raw: bytes) -> None:
+    secrets = Secrets()
+    secrets.add("it", raw)
+    for before in range(4):
+        around = b"x" * before + raw + b"yz"
+        for spelled in (
+            around,
+            base64.b64encode(around),
+            base64.urlsafe_b64encode(around),
+            around.hex().encode(),
+            repr(around).encode(),
+            packed(around),
+        ):
+            assert secrets.found_in(b"--" + spelled + b"--") == {"it"}, spelled
+    assert secrets.found_in(b"--" + raw[:-1] + b"--" + raw[1:] + b"--") == set()
+    assert all(len(one) >= 8 for one in spellings(raw))
+
+
+def packed(content: bytes) -> bytes:
+    """As Django packs what it signs."""
+    from django.core import signing
+
+    text = content.decode("latin-1") + " " * 200
+    return signing.dumps({"it": text}, key="k" * 50, compress=True).encode()
 
 
 def test_the_search_finds_what_is_there(evidence: Evidence) -> None:
     federation, secrets = evidence.federation, evidence.secrets
     assert "a word in the rows" in secrets.found_in((federation.north.directory / "access.log").read_bytes())
+    policy = (federation.north.home / "owner.toml").read_bytes()
+    assert {f"password of {name}" for name in ("vault", *vault.OTHERS)} <= secrets.found_in(policy)
     key = federation.north.home / "keys" / "signing.key"
-    for spelling in (key.read_bytes(), base64.b64encode(key.read_bytes()), key.read_bytes().hex().encode()):
-        assert secrets.found_in(b"x" + spelling + b"x") == {str(key)}
-    assert sum(path.endswith("run.key") for path in secrets.known) >= 1
-    assert len(secrets.known) > 20
+    assert secrets.found_in(b"x" + key.read_bytes() + b"x") == {str(key)}
+    assert sum(path.endswith("run.key") for path in secrets.known) >= 2
+    assert len(secrets.known) > 40
 
 
-def test_no_log_has_a_secret_or_a_row(evidence: Evidence) -> None:
-    logs = [path for path in evidence.federation.root.rglob("*.log*") if path.name != "access.log"]
-    logs = [path for path in logs if path.is_file() and path.name != "today.log"]
-    assert len(logs) >= 8
-    assert any("Work ended with not_finite" in path.read_text(errors="replace") for path in logs)
-    assert nothing_in(evidence, logs)
-
-
-def test_no_process_shows_a_secret_in_its_arguments_or_variables(evidence: Evidence) -> None:
-    seen = evidence.seen
-    assert any(b"fedcore.owner.worker" in arguments for arguments in seen.arguments)
-    assert any(b"FEDCORE_OWNER_HOME=" in variables for variables in seen.variables)
-    for content in seen.arguments | seen.variables:
-        assert evidence.secrets.found_in(content) == set(), content[:200]
-
-
-def test_brokers_carry_names_and_numbers_only(evidence: Evidence) -> None:
-    federation = evidence.federation
-    some = [federation.cast.operator, *federation.cast.hosts]
-    files = [path for one in some for path in (one.home / "broker").rglob("*.aof")]
-    tasks = b"".join(path.read_bytes() for path in files)
-    assert b"fedcore.prepare" in tasks
-    assert b"fedcore.runs.train" in tasks
-    assert nothing_in(evidence, files)
-
-
-def test_the_coordinator_has_no_key_no_password_and_no_row(evidence: Evidence) -> None:
-    home = evidence.federation.cast.operator.home
-    own = {home / "keys" / "signing.key", home / "keys" / "django.key", home / "broker" / "password"}
-    files = [path for path in home.rglob("*") if path.is_file() and path not in own]
-    assert any(path.name == "coordinator.sqlite3" for path in files)
-    files = [path for path in files if path.name != "broker.conf"]
-    assert nothing_in(evidence, files)
+def test_no_core_file_is_left_and_no_process_would_leave_one(evidence: Evidence) -> None:
+    assert list(places.core_files(evidence.searched)) == []
+    limits = [(folder / "limits").read_text() for folder in family(evidence.federation.root)]
+    assert len(limits) > 8
+    assert {line.split()[4] for text in limits for line in text.splitlines() if "core file" in line} == {"0"}
 
 
 def test_no_organisation_has_a_secret_or_a_row_of_another(evidence: Evidence) -> None:
-    cast = evidence.federation.cast
-    for organisation in cast.organisations:
-        shared = {
-            what for what in evidence.secrets.known if what.endswith("run.key") or what.endswith("rows")
-        }
-        own = {what for what in evidence.secrets.known if what.startswith(str(organisation.directory))}
+    secrets = evidence.secrets
+    shared = {what for what in secrets.known if what.endswith(("run.key", "rows"))}
+    for organisation in evidence.federation.cast.organisations:
+        own = {what for what, name in secrets.of.items() if name == organisation.name}
         for path in organisation.directory.rglob("*"):
             if path.is_file():
-                found = evidence.secrets.found_in(path.read_bytes()) - own - shared
-                assert found <= own_texts(evidence, organisation.name), path
+                assert secrets.found_in(path.read_bytes()) - own - shared == set(), path
 
 
-def test_error_replies_repeat_nothing_that_was_sent_or_is_kept(evidence: Evidence) -> None:
-    federation = evidence.federation
-    run = evidence.failed
-    token = federation.session("sam")._http.token or ""
-    with httpx.Client(base_url=federation.url, headers={"Authorization": f"Token {token}"}) as http:
-        replies = [
-            http.post("/api/login", json={"username": "sam", "password": GUESS}),
-            http.post("/api/login", content=b'{"username": "sam", "password": "' + GUESS.encode()),
-            http.post("/api/runs", json={"text": GUESS, "signer": GUESS, "signature": GUESS}),
-            http.post(
-                "/api/requests", json={"text": token, "signer": "A" * 43, "signature": "A" * 86 + "=="}
-            ),
-            http.get(f"/api/runs/{run}"),
-            http.get(f"/api/runs/{run}/report"),
-            http.get(f"/api/runs/{run}/model"),
-            http.get("/api/host/orders", headers={"Fedcore-Key": "A" * 43, "Fedcore-Signature": GUESS}),
-            http.get("/api/nothing"),
-            http.get("/admin/nothing"),
-        ]
-    secrets = evidence.secrets
-    secrets.add_text("the guess", GUESS)
-    for reply in replies:
-        assert secrets.found_in(reply.content) == set(), (reply.url, reply.text[:300])
-        assert "Traceback" not in reply.text
-    home = federation.cast.operator
-    kept = [home.home / "coordinator.sqlite3", home.home / "coordinator.sqlite3-wal", *home.log.glob("*.log")]
-    assert nothing_in(evidence, [path for path in kept if path.exists()])
+# -- runs and visits
 
 
-def nothing_in(evidence: Evidence, files: list[Path]) -> bool:
-    """Whether no file has a secret. Fails with the file and the secret's name."""
-    for path in files:
-        with suppress(FileNotFoundError):
-            assert evidence.secrets.found_in(path.read_bytes()) == set(), path
-    return True
+def plans_that_end_differently(running: Running) -> list[Any]:
+    """One that finishes, and two whose numbers grow beyond all bounds: at the owners, and at the coordinator."""
+    federation = running.federation
+    sgd = PluginChoice(name="sgd", options={"lr": 3e38})
+    training = federation.training().model_copy(update={"optimiser": sgd, "epochs": 3})
+    diverging = federation.plan(training=training)
+    return [running.pooled, diverging.as_local(), diverging]
 
 
-def own_texts(evidence: Evidence, organisation: str) -> set[str]:
-    """Tokens lie with the person whose they are."""
-    people = evidence.federation.cast.people
-    return {f"token of {one.username}" for one in people if one.organisation == organisation}
+def run_in_the_vault(federation: Federation) -> str:
+    """Sam's run on the lines that are read with a password."""
+    sam, olga = federation.session("sam"), federation.session("olga")
+    plan = federation.plan(pipeline=federation.pipeline("request")).as_local()
+
+    def offered() -> Any:
+        return next(dataset for dataset in sam.datasets() if dataset.name == "vault")
+
+    dataset = federation.until("the vault is offered", offered, 60)
+    grant = sam.request_access(dataset, [plan], purpose=PURPOSE, releases=5)
+    olga.decide(grant, "approve", reason="For the tests.")
+    return str(sam.submit(plan, [dataset], [grant]))
 
 
-def collect(federation: Federation, secrets: Secrets) -> None:
-    """Every secret that exists: keys, passwords of brokers and people, tokens, and a word in the rows."""
-    for path in [*federation.root.rglob("*.key"), *federation.root.glob("*/home/broker/password")]:
-        secrets.add_key(path)
+def visit(federation: Federation, secrets: Secrets) -> dict[str, Visitor]:
+    """People log in with a browser; Ada sets up a second factor, and Clara invites somebody."""
+    visitors = {}
+    for username in ("clara", "olga", "sam", "ada"):
+        person = federation.cast.person(username)
+        visitors[username] = visitor = Visitor(federation.url)
+        visitor.log_in(username, person.password)
+        secrets.add(f"first session of {username}", visitor.session_key)
+    ada = federation.cast.person("ada")
+    secret, codes = visitors["ada"].set_up_second_factor(ada.password)
+    secrets.add("secret of the second factor", secret)
+    secrets.add("bytes of the second factor", base64.b32decode(secret))
+    for number, code in enumerate(codes):
+        secrets.add(f"recovery code {number}", code)
+        secrets.add(f"recovery code {number} without dashes", code.replace("-", ""))
+    credentials = {"username": "ada", "password": ada.password, "otp": codes[0]}
+    answer = httpx.post(f"{federation.url}/api/login", json=credentials, timeout=60)
+    secrets.add("API token of ada", answer.json()["token"])
+    link = visitors["clara"].invite("bill", "Cloud House")
+    assert Visitor(federation.url).http.get(link).status_code == 200
+    secrets.add("link of bill", link.split("/")[-2])
+    for username, visitor in visitors.items():
+        secrets.add(f"session of {username}", visitor.session_key)
+    wrong = Visitor(federation.url)
+    assert "csrfmiddlewaretoken" in wrong.log_in("nobody", GUESS)
+    return visitors
+
+
+def ask_for_everything(
+    federation: Federation, searched: Searched, visitors: dict[str, Visitor], runs: list[str]
+) -> None:
+    """Pages and reports as those may see them who may, and replies to what is wrong."""
+    for username, visitor in visitors.items():
+        searched.pages.extend(pages_of(visitor, most=40 if username == "ada" else 15))
+    reports = [f"/api/runs/{run}{part}" for run in (runs[0], runs[-1]) for part in ("", "/report", "/rights")]
+    lists = [
+        f"/api/{name}"
+        for name in ("runs", "requests", "datasets", "hosts", "notices", "tokens", "keys", "me")
+    ]
+    for username in ("sam", "olga"):
+        with api_of(federation, username) as http:
+            searched.pages.extend(answers_of(http, [*lists, *(reports if username == "sam" else [])]))
+    person = federation.cast.person("sam")
+    with httpx.Client(base_url=federation.url, timeout=60) as http:
+        answer = http.post("/api/login", json={"username": "sam", "password": person.password})
+        searched.replies.extend(error_replies(http, answer.json()["token"], runs[2], GUESS))
+
+
+def api_of(federation: Federation, username: str) -> httpx.Client:
+    token = federation.session(username)._http.token or ""
+    return httpx.Client(base_url=federation.url, headers={"Authorization": f"Token {token}"}, timeout=60)
+
+
+def collect(federation: Federation, secrets: Secrets, seen: Seen) -> None:
+    """Every secret that exists besides: keys, passwords of brokers and people, tokens, a word in the rows."""
+    for organisation in federation.cast.organisations:
+        for path in [*organisation.directory.rglob("*.key"), organisation.home / "broker" / "password"]:
+            if path.is_file():
+                secrets.add_file(path, organisation.name)
+    for path, key in seen.keys.items():
+        secrets.add(str(path), key, path.relative_to(federation.root).parts[0])
     for person in federation.cast.people:
-        secrets.add_text(f"password of {person.username}", person.password)
+        secrets.add(f"password of {person.username}", person.password)
         session = federation.root / person.organisation / "people" / person.username / "session.json"
         if session.exists():
-            secrets.add_text(f"token of {person.username}", json.loads(session.read_text())["token"])
-    secrets.add_text("a word in the rows", CANARY)
-
-
-@contextmanager
-def watched(federation: Federation) -> Iterator[Seen]:
-    """Arguments and variables of all processes, also of those that live for some milliseconds."""
-    seen, over = Seen(), threading.Event()
-
-    def look() -> None:
-        while not over.is_set():
-            for pid in pids_below(federation.root):
-                with suppress(OSError):
-                    seen.arguments.add(Path(f"/proc/{pid}/cmdline").read_bytes())
-                    seen.variables.add(Path(f"/proc/{pid}/environ").read_bytes())
-            time.sleep(0.03)
-
-    thread = threading.Thread(target=look, daemon=True)
-    thread.start()
-    try:
-        yield seen
-    finally:
-        over.set()
-        thread.join()
-
-
-@contextmanager
-def keys_of_runs(federation: Federation, secrets: Secrets) -> Iterator[None]:
-    """Note the keys of runs as they appear: they are deleted when a run fails."""
-    over = threading.Event()
-
-    def look() -> None:
-        while not over.is_set():
-            for path in federation.root.glob("*/home/runs/*/*.key"):
-                with suppress(OSError):
-                    if path.stat().st_size == 32:
-                        secrets.add_key(path)
-            time.sleep(0.02)
-
-    thread = threading.Thread(target=look, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+            token = json.loads(session.read_text())["token"]
+            secrets.add(f"API token of {person.username}", token, person.organisation)
+    for name, password in {"vault": vault.PASSWORD, **vault.OTHERS}.items():
+        secrets.add(f"password of {name}", password, federation.north.name)
+    secrets.add("a wrong password", GUESS)
+    secrets.add("a word in the rows", CANARY)
