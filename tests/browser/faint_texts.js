@@ -24,10 +24,14 @@
     });
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
   };
+  const probe = document.body.appendChild(document.createElement("i"));
+  probe.style.backgroundColor = "Canvas";
+  const paper = rgba(getComputedStyle(probe).backgroundColor);
+  probe.remove();
   const behind = (element) => {
     const layers = [];
     for (let at = element; at; at = at.parentElement) layers.push(rgba(getComputedStyle(at).backgroundColor));
-    return layers.reverse().reduce((back, front) => over(front, back), [255, 255, 255, 1]);
+    return layers.reverse().reduce((back, front) => over(front, back), paper);
   };
   const opacity = (element) => {
     let product = 1;

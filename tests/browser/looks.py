@@ -21,22 +21,31 @@ LOOKS: Final = tuple(
 )
 
 _FAINT: Final = (Path(__file__).parent / "faint_texts.js").read_text()
+"""The visible texts with too little contrast (WCAG 2.2, 1.4.3: 4.5, and 3 for large ones), each with its ratio."""
 _CUT_OFF: Final = """
 () => [...document.querySelectorAll("td, th, dd, p, li")]
   .filter((one) => one.checkVisibility() && getComputedStyle(one).overflowY === "hidden")
   .filter((one) => one.scrollHeight > one.clientHeight + 1)
   .map((one) => one.innerText.trim().slice(0, 60))
 """
+"""The texts of cells and paragraphs that are higher than what is shown of them."""
 
 
-def take(page: Any, name: str, *, whole: bool = True) -> None:
-    """Pictures of the page as it is now, in all looks. `whole`: with what is below the window's edge."""
-    folder = os.environ.get(VARIABLE)
-    if not folder:
-        return
+def look_at(page: Any, name: str, *, whole: bool = True) -> list[str]:
+    """What is wrong with the page as it is now, in any of its looks; and pictures of it, where they are wanted.
+
+    `whole`: with what is below the window's edge.
+    """
+    folder, found = os.environ.get(VARIABLE), []
     for look in each_look(page):
-        path = Path(folder) / f"{name.replace(' ', '-')}.{look}.png"
-        page.screenshot(path=path, full_page=whole, animations="disabled")
+        if excess := _excess(page):
+            found.append(f"{name}, {look}: {excess} pixels wider than its window")
+        found += [f"{name}, {look}: too faint: {text}" for text in page.evaluate(_FAINT)]
+        found += [f"{name}, {look}: cut off: {text}" for text in page.evaluate(_CUT_OFF)]
+        if folder:
+            path = Path(folder) / f"{name.replace(' ', '-')}.{look}.png"
+            page.screenshot(path=path, full_page=whole, animations="disabled")
+    return found
 
 
 def each_look(page: Any) -> Iterator[str]:
@@ -54,27 +63,15 @@ def _show(page: Any, size: Any, scheme: Any, theme: str) -> None:
     page.set_viewport_size(size)
     page.emulate_media(color_scheme=scheme)
     page.evaluate("name => window.Alpine?.$data(document.documentElement).switchTheme(name)", theme)
-    settle(page)
+    _settle(page)
 
 
-def settle(page: Any) -> None:
+def _settle(page: Any) -> None:
     """Wait until the page has taken in a new size or scheme: the theme's scripts do so in the frame after."""
     page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
 
-def excess(page: Any) -> int:
+def _excess(page: Any) -> int:
     """By how many pixels the page is wider than its window."""
     wide: int = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     return wide
-
-
-def faint_texts(page: Any) -> list[str]:
-    """The visible texts with too little contrast (WCAG 2.2, 1.4.3: 4.5, and 3 for large ones), each with its ratio."""
-    found: list[str] = page.evaluate(_FAINT)
-    return found
-
-
-def cut_off(page: Any) -> list[str]:
-    """The texts of cells and paragraphs that are higher than what is shown of them."""
-    found: list[str] = page.evaluate(_CUT_OFF)
-    return found

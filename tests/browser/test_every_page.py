@@ -22,18 +22,6 @@ DIALOGS = {
 }
 
 
-def complaints(page: Any, name: str) -> list[str]:
-    """What is wrong with the page in any of its looks."""
-    found = []
-    for look in looks.each_look(page):
-        where = f"{name}, {look}"
-        if excess := looks.excess(page):
-            found.append(f"{where}: {excess} pixels wider than its window")
-        found += [f"{where}: too faint: {text}" for text in looks.faint_texts(page)]
-        found += [f"{where}: cut off: {text}" for text in looks.cut_off(page)]
-    return found
-
-
 @pytest.mark.parametrize("who", ["olga", "paul", "sam", "eve", "ada", "vera", "nobody"])
 def test_every_page_fits_and_can_be_read(visit: Any, site: Any, who: str) -> None:
     page = visit(None if who == "nobody" else who)
@@ -41,8 +29,7 @@ def test_every_page_fits_and_can_be_read(visit: Any, site: Any, who: str) -> Non
     for name, address in pages_of(site)[who].items():
         page.goto(address)
         assert page.locator("h1").first.inner_text().strip(), name
-        found += complaints(page, name)
-        looks.take(page, f"{who}-{name}")
+        found += looks.look_at(page, f"{who}-{name}")
     visit.errors[:] = [error for error in visit.errors if "/nothing/" not in error and "/add/" not in error]
     assert found == []
 
@@ -62,7 +49,7 @@ def test_every_dialog_fits_and_can_be_read(
     page = visit(who)
     page.goto(site.request(request_name))
     dialog = open_dialog(page, decision)
-    found = complaints(page, decision)
+    found = looks.look_at(page, f"dialog-{decision}", whole=False)
     for look in looks.each_look(page):
         box, window = page.locator("#modal-content").bounding_box(), page.viewport_size
         button = dialog.get_by_role("button").last.bounding_box()
@@ -73,7 +60,6 @@ def test_every_dialog_fits_and_can_be_read(
         assert button["y"] + button["height"] <= box["y"] + box["height"], (
             f"{look}: its button is out of sight"
         )
-    looks.take(page, f"dialog-{decision}", whole=False)
     assert found == []
 
 

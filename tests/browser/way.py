@@ -11,7 +11,7 @@ from typing import Any
 from examples.demo.organisations import CLOUD_HOUSE, Person
 from fedcore.client import Dataset, RunPlan
 from tests.browser.conftest import Visitors
-from tests.browser.looks import take
+from tests.browser.looks import look_at
 from tests.faults.federation import Federation
 
 ADA = Person("ada", "Ada", "Auditor", CLOUD_HOUSE, ("auditor",))
@@ -44,8 +44,10 @@ class Way:
         return page
 
     def picture(self, page: Any, name: str, **options: Any) -> None:
+        """Look at the page in all its looks."""
         self.pictures += 1
-        take(page, f"way-{self.pictures:02}-{name}", **options)
+        found = look_at(page, f"way-{self.pictures:02}-{name}", **options)
+        assert not found, "\n".join(found)
 
     def until_shown(self, page: Any, selector: str, words: str, seconds: float = 60) -> None:
         """Load the page again and again until it says so."""

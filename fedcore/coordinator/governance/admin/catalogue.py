@@ -26,7 +26,7 @@ class OwnerHostForm(forms.ModelForm):  # type: ignore[type-arg]
     card = forms.CharField(
         label=_("Card"),
         widget=UnfoldAdminTextInputWidget,
-        help_text=_("The line that `fedcore-owner init` printed: fedcore-host:SIGNING:SEALING."),
+        help_text=_("The line fedcore-host:…:… that the command fedcore-owner init has printed on the host."),
     )
 
     class Meta:
