@@ -46,7 +46,8 @@ class Visitor:
 
     def set_up_second_factor(self, password: str) -> tuple[str, list[str]]:
         """Set up an authenticator app; its secret (base32), and the recovery codes."""
-        (secret,) = _CODE.findall(self.http.get("/admin/login/second-factor/").text)
+        (shown,) = _CODE.findall(self.http.get("/admin/login/second-factor/").text)
+        secret = "".join(shown.split())
         page = self.post("/admin/login/second-factor/", code=code_of(secret), password=password)
         codes = _CODE.findall(page)
         assert len(codes) == 10, page[:500]
