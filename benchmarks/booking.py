@@ -13,13 +13,13 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from benchmarks.benchmark import best_seconds, median
+from fedcore.client.runs import DELTA
 from fedcore.owner.budgets import Allowance, Budget
 from fedcore.owner.ledger import Ledger, Reservation
 from fedcore.owner.ledger_counter import Counter
 from fedcore.privacy.accounting import Booked, epsilon_of
 from fedcore.privacy.mechanisms import MICRO, DiscreteGaussian, DiscreteLaplace, Mechanism, Rows
 
-DELTA: Final = 1e-6
 _ROUNDS: Final = 40
 _BUDGET: Final = Budget(1_000_000 * MICRO, DELTA)
 _LIMITED: Final = Allowance(1_000_000, _BUDGET, _BUDGET)

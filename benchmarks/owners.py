@@ -1,4 +1,4 @@
-"""Owners with request lines of their own, as benchmarks of quality use them.
+"""Owners with request lines of their own, and models on them, as benchmarks of quality use them.
 
 Lines without repeats, 4 % of them attacks, lie at two owners, near-duplicates at one of them. Every owner keeps back
 rows by a secret of its own, another one in each split.
@@ -6,15 +6,18 @@ rows by a secret of its own, another one in each split.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import multiprocessing
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 
 from benchmarks.lines import RequestFiles
-from fedcore.plugin_api import LabelledRows, Records, Text, TokenBackend
+from fedcore.plugin_api import LabelledRows, Matrix, Parameters, Records, Text, TokenBackend
 from fedcore.plugin_api.pipeline import BuiltPipeline
 from fedcore.plugin_api.registry import Registry
 from fedcore.plugin_api.serialise import pack_features, unpack_features
@@ -22,6 +25,10 @@ from fedcore.plugin_api.split import held_out
 from fedcore.wire.presets import char_ngrams_4096
 from fedcore.wire.spec import PluginChoice
 from plugins import encryption, models, preprocessing
+from plugins.models.linear import Linear
+
+Job = TypeVar("Job")
+Found = TypeVar("Found")
 
 ATTACK_SHARE: Final = 0.04
 COLUMN: Final = "request"
@@ -76,6 +83,26 @@ def prepared(owners: Sequence[Owner], backend: PluginChoice, key: bytes | None) 
         Prepared(_features(pipeline, owner.training), _features(pipeline, owner.kept_back))
         for owner in owners
     ]
+
+
+def merged(parts: Sequence[LabelledRows]) -> LabelledRows:
+    """The rows of all parts as one matrix."""
+    matrix = Matrix.concatenate([part.features for part in parts if isinstance(part.features, Matrix)])
+    return LabelledRows(matrix, np.concatenate([part.labels for part in parts]))
+
+
+def trained(owners: Sequence[Prepared], seed: int) -> Parameters:
+    """A linear layer on what all these owners train on."""
+    words = char_ngrams_4096().training.model_copy(update={"seed": seed})
+    rows, model = merged([owner.training for owner in owners]), Linear()
+    return model.train(model.initial(rows.features, 2, words), rows, 2, words).parameters
+
+
+def on_every_core(measured: Callable[[Job], Found], jobs: Sequence[Job]) -> list[Found]:
+    """The answer to every job, in order; each is done in a process of its own, one on each core."""
+    processes = min(len(jobs), os.cpu_count() or 1)
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+        return list(pool.map(measured, jobs))
 
 
 def _features(pipeline: BuiltPipeline, records: Records) -> LabelledRows:

@@ -9,10 +9,7 @@ AUC is from that without is a comparison of its own. The peer is Opacus, at the 
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
@@ -20,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.benchmark import Benchmark, Comparison, Goal, PeerAbsent, median
-from benchmarks.booking import DELTA, accounting_seconds, booking_seconds
+from benchmarks.booking import accounting_seconds, booking_seconds
 from benchmarks.lines import REAL, has_real_lines, request_files
 from benchmarks.opacus_peer import REQUIREMENTS, opacus_scores
-from benchmarks.owners import Prepared, owners_of, prepared, records_of
+from benchmarks.owners import Prepared, on_every_core, owners_of, prepared, records_of, trained
 from benchmarks.peers import with_peer
-from fedcore.client.runs import RunPlan
+from fedcore.client.runs import DELTA, RunPlan
 from fedcore.plugin_api.evaluation import Metrics, count_scores, metrics_of
 from fedcore.plugin_api.noisy_evaluation import with_noise
 from fedcore.plugin_api.private_training import fit_privately, private_scores
@@ -173,18 +170,13 @@ def _splits(with_the_peer: bool) -> tuple[list[Split], list[Split]]:
     # The long jobs first, so that no process waits long for another one's at the end.
     jobs = [(there, number < peers, number) for number in range(SPLITS)]
     jobs += [(False, False, number) for number in range(SPLITS if there else 0)]
-    processes = min(len(jobs), os.cpu_count() or 1)
-    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
-        found = list(zip(jobs, pool.map(measured, jobs), strict=True))
+    found = list(zip(jobs, on_every_core(measured, jobs), strict=True))
     made, real = ([split for job, split in found if job[0] is kind] for kind in (False, True))
     return made, real
 
 
 def _plain(owner: Prepared, seed: int) -> Quality:
-    model, words = Linear(), char_ngrams_4096().training.model_copy(update={"seed": seed})
-    features = owner.training.features
-    parameters = model.train(model.initial(features, 2, words), owner.training, 2, words).parameters
-    return _quality_of(owner, model.scores(parameters, owner.kept_back.features))
+    return _quality_of(owner, Linear().scores(trained([owner], seed), owner.kept_back.features))
 
 
 def _private(owner: Prepared, epsilon: float) -> Quality:

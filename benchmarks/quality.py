@@ -10,10 +10,7 @@ regularisations for the split. Differences are taken in pairs, split by split.
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import ClassVar, Final
@@ -22,10 +19,8 @@ import numpy as np
 
 from benchmarks.benchmark import Benchmark, Comparison, Goal, median
 from benchmarks.lines import request_files
-from benchmarks.owners import Prepared, owners_of, prepared, records_of
-from fedcore.plugin_api import LabelledRows, Matrix
+from benchmarks.owners import Prepared, merged, on_every_core, owners_of, prepared, records_of, trained
 from fedcore.plugin_api.evaluation import Metrics, ScoreCounts, count_scores, metrics_of
-from fedcore.wire.presets import char_ngrams_4096
 from fedcore.wire.spec import PluginChoice
 from plugins.models.linear import Linear
 
@@ -60,9 +55,7 @@ class Quality(Benchmark):
     }
 
     def measure(self) -> Iterator[Comparison]:
-        processes = min(SPLITS, os.cpu_count() or 1)
-        with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
-            splits = list(pool.map(measured, range(SPLITS)))
+        splits = on_every_core(measured, range(SPLITS))
         yield self._comparison(f"{POOLED}, AUC", [split.auc for split in splits], WAYS[:4], splits[0])
         yield self._comparison(f"{POOLED}, F1", [split.f1 for split in splits], WAYS[:4], splits[0])
         peers = ("reference", "scikit-learn")
@@ -113,18 +106,10 @@ def measured(number: int) -> Split:
     )
 
 
-def _merged(parts: Sequence[LabelledRows]) -> tuple[Matrix, LabelledRows]:
-    matrix = Matrix.concatenate([part.features for part in parts if isinstance(part.features, Matrix)])
-    return matrix, LabelledRows(matrix, np.concatenate([part.labels for part in parts]))
-
-
 def _trained(training: Sequence[Prepared], scored: Sequence[Prepared], seed: int) -> Metrics:
-    model = Linear()
-    words = char_ngrams_4096().training.model_copy(update={"seed": seed})
-    matrix, rows = _merged([owner.training for owner in training])
-    parameters = model.train(model.initial(matrix, 2, words), rows, 2, words).parameters
+    parameters = trained(training, seed)
     kept_back = [owner.kept_back for owner in scored]
-    parts = [count_scores(model.scores(parameters, rows.features), rows.labels, 2) for rows in kept_back]
+    parts = [count_scores(Linear().scores(parameters, rows.features), rows.labels, 2) for rows in kept_back]
     return metrics_of(ScoreCounts.add(parts))
 
 
@@ -132,14 +117,16 @@ def _peer(owners: Sequence[Prepared]) -> Metrics:
     """The best of the regularisations, by F1 on the very rows that are kept back: to the peer's advantage."""
     from sklearn.linear_model import LogisticRegression
 
-    matrix, rows = _merged([owner.training for owner in owners])
-    inputs = matrix.to_scipy().astype(np.float64)
-    kept_back, scored = _merged([owner.kept_back for owner in owners])
+    rows, kept_back = (
+        merged([owner.training for owner in owners]),
+        merged([owner.kept_back for owner in owners]),
+    )
+    inputs, scored = (part.features.to_scipy().astype(np.float64) for part in (rows, kept_back))
     found = []
     for regularisation in REGULARISATIONS:
         # The default tolerance stops long before the optimum on these features.
         peer = LogisticRegression(C=regularisation, tol=1e-7, max_iter=3000).fit(inputs, rows.labels)
-        margins = peer.decision_function(kept_back.to_scipy().astype(np.float64))
+        margins = peer.decision_function(scored)
         scores = np.stack([np.zeros_like(margins), margins], axis=1)
-        found.append(metrics_of(count_scores(scores, scored.labels, 2)))
+        found.append(metrics_of(count_scores(scores, kept_back.labels, 2)))
     return max(found, key=lambda metrics: metrics.f1)

@@ -25,7 +25,8 @@ from examples.demo.sam import Sam
 from examples.demo.telling import Teller
 from fedcore.client import Comparison, Dataset, FedcoreError, RunPlan, Session
 from fedcore.client.report_page import write_page
-from fedcore.wire.spec import Privacy
+from fedcore.client.runs import DELTA
+from fedcore.wire.spec import Privacy, in_millionths
 
 REASON: Final = "A detector of malicious requests that all owners can use."
 RUNS: Final = 10
@@ -50,7 +51,7 @@ def ask_and_submit(sam: Sam) -> None:
     grants = ask(sam.session, datasets, wanted, DAYS)
     sam.does(f"asks {owners} for {RUNS} runs in {DAYS} days, with download of the protected rows.")
     [portal] = sam.datasets(PORTAL)
-    together = Privacy(epsilon_micro=round(ALL_EPSILON * 1_000_000), delta=1e-6)
+    together = Privacy(epsilon_micro=in_millionths(ALL_EPSILON), delta=DELTA)
     private = sam.session.request_access(
         portal, [private_plan()], purpose=PURPOSE, reason=REASON, releases=5, privacy=together
     )

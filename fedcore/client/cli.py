@@ -23,7 +23,7 @@ from fedcore.client.runs import DELTA, RunPlan
 from fedcore.client.session import Session
 from fedcore.client.terminal import console, told_in_one_line
 from fedcore.wire.keys import fingerprint
-from fedcore.wire.spec import Privacy
+from fedcore.wire.spec import Privacy, in_millionths
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Train one model on data that stays with its owners."
@@ -172,7 +172,7 @@ def _privacy(plan: RunPlan, epsilon: float | None) -> Privacy | None:
     """The privacy of all runs together, where a number was given for it."""
     if epsilon is None:
         return None
-    return Privacy(epsilon_micro=round(epsilon * 1_000_000), delta=plan.privacy.delta or DELTA)
+    return Privacy(epsilon_micro=in_millionths(epsilon), delta=plan.privacy.delta or DELTA)
 
 
 app.add_typer(cli_requests.app, name="requests")

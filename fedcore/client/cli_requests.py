@@ -13,6 +13,7 @@ from rich.table import Table
 from fedcore.client import terminal
 from fedcore.client.session import Session
 from fedcore.client.terminal import console, told_in_one_line
+from fedcore.wire.spec import in_millionths
 
 app = typer.Typer(help="Your requests and grants; for data owners also those for their data.")
 
@@ -207,7 +208,7 @@ def _limits(
         "protocols": protocols or None,
         "backends": backends or None,
         "models": models or None,
-        "epsilon_micro": None if epsilon is None else round(epsilon * 1_000_000),
+        "epsilon_micro": None if epsilon is None else in_millionths(epsilon),
         "releases": releases,
         "minimum_owners": minimum_owners,
         "expires_at": None if until is None else _end_of(until),

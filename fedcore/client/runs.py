@@ -7,7 +7,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from fedcore.wire.spec import DatasetVersion, Pipeline, PluginChoice, Privacy, Protocol, RunSpec, Training
+from fedcore.wire.spec import (
+    DatasetVersion,
+    Pipeline,
+    PluginChoice,
+    Privacy,
+    Protocol,
+    RunSpec,
+    Training,
+    in_millionths,
+)
 
 PLAINTEXT = PluginChoice(name="plaintext")
 KEYED_TOKENS = PluginChoice(name="keyed_tokens")
@@ -54,7 +63,7 @@ class RunPlan:
             epochs=50,
             class_weights=weights if isinstance(weights, tuple) else None,
         )
-        privacy = Privacy(epsilon_micro=round(epsilon * 1_000_000), delta=delta)
+        privacy = Privacy(epsilon_micro=in_millionths(epsilon), delta=delta)
         return replace(self.as_local(), first_rows=None, training=noisy, privacy=privacy)
 
     def with_seed(self, seed: int) -> RunPlan:

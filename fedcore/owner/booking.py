@@ -14,7 +14,7 @@ from fedcore.owner.ledger import Ledger, LedgerError, Reservation
 from fedcore.owner.orders import OrderStore, StoredOrder, report_of
 from fedcore.owner.phases import RELEASING
 from fedcore.owner.rules.case import covered_runs, granted_limits
-from fedcore.owner.spending import may_tell_of_rows, mechanisms_of, tells_of_rows
+from fedcore.owner.spending import mechanisms_of, tells_of_rows
 from fedcore.privacy.mechanisms import Rows
 from fedcore.privacy.planning import count_noise
 from fedcore.privacy.randomness import Randomness
@@ -121,7 +121,7 @@ class Booking:
     def note_release(self, stored: StoredOrder) -> None:
         """Note a stored answer that tells something of rows, before it leaves. Raises `LedgerError`."""
         report = report_of(stored)
-        if report is None or stored.report is None or not may_tell_of_rows(report):
+        if report is None or stored.report is None:
             return
         order = stored.signed.open(Order)
         try:
@@ -129,7 +129,7 @@ class Booking:
         except WireError:
             if report.status is Status.DONE:
                 raise
-            return  # Refused for its spec, before any row was looked at.
+            return  # Refused for its spec, which was forged: no row was looked at.
         if spec.dataset_of(order.audience) is None or not tells_of_rows(spec, report):
             return
         if report.status is Status.DONE or self._ledger.is_booked(stored.run):

@@ -46,28 +46,19 @@ def spent_by(spec: RunSpec, plan: LocalPlan) -> Spent:
     return Spent(epsilon_micro=epsilon, delta=spec.privacy.delta, mechanisms=titles)
 
 
-def may_tell_of_rows(report: Report) -> bool:
-    """Whether an answer can depend on rows: any that came of work on them. Other refusals may be of forged orders,
-    whose spec cannot even be opened."""
-    match report.status:
-        case Status.DONE:
-            worked = True
-        case Status.FAILED:
-            worked = report.code not in _DECIDED_ELSEWHERE
-        case _:
-            worked = report.code in _OF_THE_GATE
-    return worked and report.phase in RELEASING
-
-
 def tells_of_rows(spec: RunSpec, report: Report) -> bool:
-    """Whether an answer does depend on rows.
+    """Whether an answer depends on rows.
 
     Under an epsilon training that is done says nothing. Work that failed, or whose answer was not let out, may have
     failed for one row, and whoever asks could choose which; without an epsilon nothing bounds that anyway.
     """
-    if not may_tell_of_rows(report):
+    if report.phase not in RELEASING:
         return False
-    done = report.status is Status.DONE
-    if spec.privacy.epsilon_micro == "none":
-        return done
-    return not done or report.phase is not Phase.TRAIN
+    private = spec.privacy.epsilon_micro != "none"
+    match report.status:
+        case Status.DONE:
+            return not private or report.phase is not Phase.TRAIN
+        case Status.FAILED:
+            return private and report.code not in _DECIDED_ELSEWHERE
+        case _:
+            return private and report.code in _OF_THE_GATE

@@ -85,6 +85,11 @@ MicroEpsilon = Annotated[int, Field(gt=0, le=10**12)] | Literal["none"]
 """An epsilon in millionths, or `none`: no promise."""
 
 
+def in_millionths(epsilon: float) -> int:
+    """An epsilon that somebody asks for or sets, to the nearest millionth."""
+    return round(epsilon * 1_000_000)
+
+
 class Privacy(Message):
     """The privacy limit that the run asks for: `none`, or epsilon in millionths with its delta."""
 

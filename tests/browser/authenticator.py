@@ -1,18 +1,11 @@
-"""An authenticator app, and the pages of the second factor as a person goes through them."""
+"""The pages of the second factor, as a person with an authenticator app goes through them."""
 
 from __future__ import annotations
 
-import base64
 from typing import Any
 
-from django_otp.oath import totp
-
+from tests.authenticator import code_of
 from tests.browser.site import PASSWORD
-
-
-def code_of(secret: str, ahead: int = 0) -> str:
-    """What an app shows for this secret now, or some steps from now."""
-    return f"{totp(base64.b32decode(secret), drift=ahead):06d}"
 
 
 def set_up(page: Any, password: str = PASSWORD) -> tuple[str, list[str]]:

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.browser.authenticator import code_of, enter, set_up
+from tests.authenticator import code_of
+from tests.browser.authenticator import enter, set_up
 from tests.browser.conftest import DESKTOP, PHONE, log_in
 from tests.browser.site import PASSWORD
 

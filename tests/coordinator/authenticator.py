@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import time
 
 import pytest
-from django_otp.oath import totp
 
 from fedcore.coordinator.governance import second_factor
 from fedcore.coordinator.governance.models import Person, SecondFactor
+from tests.authenticator import code_of
 
 
 class App:
@@ -21,7 +20,7 @@ class App:
         monkeypatch.setattr("django_otp.oath.time", lambda: self._now)
 
     def code(self) -> str:
-        return f"{totp(base64.b32decode(self.secret)):06d}"
+        return code_of(self.secret)
 
     def wait(self, seconds: float = 30.0) -> None:
         self._now += seconds

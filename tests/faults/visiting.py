@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import re
 from collections import deque
 from collections.abc import Iterator
 from typing import Any, Final
 
 import httpx
-from django_otp.oath import totp
+
+from tests.authenticator import code_of
 
 Piece = tuple[str, bytes]
 """Where something was found, and what."""
@@ -62,11 +62,6 @@ class Visitor:
         link = re.search(r"https?://[^/\s]+(/admin/welcome/[^<\s]+)", page)
         assert link is not None, re.findall(r'class="[^"]*error[^"]*"[^>]*>[^<]*', page)
         return link[1]
-
-
-def code_of(secret: str) -> str:
-    """What an authenticator app shows now."""
-    return f"{totp(base64.b32decode(secret)):06d}"
 
 
 def pages_of(visitor: Visitor, most: int, start: str = "/admin/") -> Iterator[Piece]:

@@ -45,13 +45,11 @@ def waiting_badge(request: HttpRequest) -> str:
     navigation."""
     if not isinstance(request.user, Person):
         return ""
-    person = request.user
-    seen = AccessRequest.objects.visible_to(person).filter(expires_at__gt=timezone.now())
-    waiting = seen.filter(state__in=(RequestState.WAITING, RequestState.PROPOSED)).exclude(
-        requested_by=person
+    person, now = request.user, timezone.now()
+    asked_back = AccessRequest.objects.visible_to(person).filter(
+        state=RequestState.ASKED_BACK, requested_by=person, expires_at__gt=now
     )
-    asked_back = seen.filter(state=RequestState.ASKED_BACK, requested_by=person)
-    return str((waiting | asked_back).count() or "")
+    return str((oversight.to_decide(person, now) | asked_back).count() or "")
 
 
 def oversees(person: Person) -> bool:

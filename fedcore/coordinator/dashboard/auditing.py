@@ -11,7 +11,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
-from fedcore.coordinator.dashboard.panels import ROWS, Card, Panel, link, list_of
+from fedcore.coordinator.dashboard.panels import REFUSED_WITHIN, ROWS, Card, Panel, link, list_of
 from fedcore.coordinator.governance import audit
 from fedcore.coordinator.governance.admin.audit import explained_code, outcome_badge, who
 from fedcore.coordinator.governance.admin.audit_names import name_subjects
@@ -19,7 +19,6 @@ from fedcore.coordinator.governance.admin.base import ago, code, code_badge
 from fedcore.coordinator.governance.audit import Action
 from fedcore.coordinator.governance.models import AuditEntry, Person
 
-REFUSED_WITHIN: Final = timedelta(days=30)
 _LIST: Final = "governance_auditentry"
 
 

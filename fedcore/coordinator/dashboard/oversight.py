@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 from django.db.models import Count, Q
 from django.utils.translation import gettext as _
 
-from fedcore.coordinator.dashboard.panels import ROWS, Card, Panel, bars, link, list_of
+from fedcore.coordinator.dashboard.panels import REFUSED_WITHIN, ROWS, Card, Panel, bars, link, list_of
 from fedcore.coordinator.governance.admin.base import ago, badge, code_badge
 from fedcore.coordinator.governance.budget import budgets_of
 from fedcore.coordinator.governance.models import (
@@ -21,18 +21,22 @@ from fedcore.coordinator.governance.models import (
     RequestState,
 )
 from fedcore.coordinator.governance.reminders import ENDING_SOON
-from fedcore.coordinator.runs.admin import STATE_COLOURS
+from fedcore.coordinator.runs.admin import run_badge
 from fedcore.coordinator.runs.models import Run, RunOrder
 from fedcore.wire.codes import EXPLANATIONS, RefusalCode
 
-REFUSED_WITHIN: Final = timedelta(days=30)
 TO_DECIDE: Final = (RequestState.WAITING, RequestState.PROPOSED)
+
+
+def to_decide(person: Person, now: datetime) -> Any:
+    """The requests of others that wait for a decision, as far as the person sees them."""
+    seen = AccessRequest.objects.visible_to(person).exclude(requested_by=person)
+    return seen.filter(state__in=TO_DECIDE, expires_at__gt=now)
 
 
 def of(person: Person, now: datetime) -> tuple[list[Card], list[Panel]]:
     """Cards and panels for a person of an owner's or of the operator's side."""
-    seen = AccessRequest.objects.visible_to(person).exclude(requested_by=person)
-    waiting = seen.filter(state__in=TO_DECIDE, expires_at__gt=now)
+    waiting = to_decide(person, now)
     running = Run.objects.visible_to(person).unfinished().exclude(scientist=person)
     hosts = list(_hosts(person))
     away = [host for host in hosts if host.is_away(now)]
@@ -101,7 +105,7 @@ def _runs(running: Any) -> Panel:
             link("runs_run", run.pk, run.title),
             str(run.scientist),
             run.protocol,
-            badge(run.get_state_display(), STATE_COLOURS[run.state]),
+            run_badge(run),
             f"{run.progress:.0%}",
         ]
         for run in running.select_related("scientist")[:ROWS]

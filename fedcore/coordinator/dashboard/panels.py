@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Final
 
 from django.urls import reverse
@@ -12,6 +13,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 ROWS: Final = 8
+REFUSED_WITHIN: Final = timedelta(days=30)
+"""How far back refusals are counted."""
 COLOURS: Final = ("var(--color-primary-600)", "#f97316")
 _QUIET: Final = "#9ca3af"
 

@@ -8,10 +8,10 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from fedcore.coordinator.dashboard.panels import ROWS, Card, Panel, link, list_of
-from fedcore.coordinator.governance.admin.access import STATE_COLOURS
+from fedcore.coordinator.governance.admin.access import request_badge
 from fedcore.coordinator.governance.admin.base import ago, badge
 from fedcore.coordinator.governance.models import UNDECIDED, AccessRequest, Person, RequestState
-from fedcore.coordinator.runs.admin import STATE_COLOURS as RUN_COLOURS
+from fedcore.coordinator.runs.admin import run_badge
 from fedcore.coordinator.runs.models import Run
 
 
@@ -77,7 +77,7 @@ def _runs(runs: list[Run]) -> Panel:
         [
             link("runs_run", run.pk, run.title),
             run.protocol,
-            badge(run.get_state_display(), RUN_COLOURS[run.state]),
+            run_badge(run),
             f"{run.progress:.0%}",
             ago(run.created_at),
         ]
@@ -90,4 +90,4 @@ def _runs(runs: list[Run]) -> Panel:
 def _state(asked: AccessRequest, now: datetime) -> SafeString:
     if asked.is_over(now):
         return badge(_("expired"))
-    return badge(asked.get_state_display(), STATE_COLOURS[asked.state])
+    return request_badge(asked)

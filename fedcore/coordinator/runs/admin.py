@@ -45,6 +45,11 @@ STATE_COLOURS = {
 }
 
 
+def run_badge(run: Run) -> SafeString:
+    """The state of a run, coloured."""
+    return badge(run.get_state_display(), STATE_COLOURS[run.state])
+
+
 class ReadOnlyInline(GovernedInline):
     can_delete = False
     show_change_link = False
@@ -146,7 +151,7 @@ class RunAdmin(GovernedAdmin):
 
     @display(description=_("state"), ordering="state")
     def coloured_state(self, run: Run) -> SafeString:
-        return badge(run.get_state_display(), STATE_COLOURS[run.state])
+        return run_badge(run)
 
     @display(description=_("protocol and backend"), ordering="protocol")
     def how(self, run: Run) -> str:

@@ -115,6 +115,7 @@ def test_a_copy_that_is_only_read_is_verified_without_an_entry(approval):
     assert audit.head().serial == before
 
 
+@pytest.mark.django_db(transaction=True)
 def test_an_audit_that_is_not_whole_is_not_recorded_as_whole(approval, sql):
     drop_triggers()
     sql("UPDATE TABLE SET code = 'other' WHERE serial = %s", approval.serial)

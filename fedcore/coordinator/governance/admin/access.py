@@ -9,6 +9,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import action
@@ -37,6 +38,11 @@ STATE_COLOURS = {
     "revoked": "danger",
     "withdrawn": "",
 }
+
+
+def request_badge(asked: AccessRequest) -> SafeString:
+    """The state of a request, coloured."""
+    return badge(asked.get_state_display(), STATE_COLOURS[asked.state])
 
 
 @admin.register(AccessRequest)
@@ -80,7 +86,7 @@ class AccessRequestAdmin(DecidingAdmin):
     def coloured_state(self, asked: AccessRequest) -> str:
         if asked.is_over():
             return badge(_("expired"))
-        return badge(asked.get_state_display(), STATE_COLOURS[asked.state])
+        return request_badge(asked)
 
     @admin.display(description=_("digest"))
     def shown_digest(self, asked: AccessRequest) -> str:
@@ -203,7 +209,7 @@ class GrantAdmin(GovernedAdmin):
     @admin.display(description=_("state"))
     def state(self, grant: Grant) -> str:
         if grant.revoked_at is not None:
-            return badge(grant.request.get_state_display(), STATE_COLOURS[grant.request.state])
+            return request_badge(grant.request)
         if grant.request.is_over():
             return badge(_("expired"), "warn")
         return badge(_("usable"), "success") if grant.is_usable() else badge(_("used up"), "warn")
