@@ -30,6 +30,14 @@ _CUT_OFF: Final = """
 """
 """The texts of cells and paragraphs that are higher than what is shown of them."""
 
+_WIDE_LISTS: Final = """
+() => [...document.querySelectorAll("#result_list")]
+  .map((table) => table.closest(".simplebar-content-wrapper") ?? table.parentElement)
+  .map((frame) => frame.scrollWidth - frame.clientWidth)
+  .filter((excess) => excess > 0)
+"""
+"""By how many pixels each list is wider than its frame, in which it then scrolls."""
+
 
 def look_at(page: Any, name: str, *, whole: bool = True) -> list[str]:
     """What is wrong with the page as it is now, in any of its looks; and pictures of it, where they are wanted.
@@ -40,6 +48,8 @@ def look_at(page: Any, name: str, *, whole: bool = True) -> list[str]:
     for look in each_look(page):
         if excess := _excess(page):
             found.append(f"{name}, {look}: {excess} pixels wider than its window")
+        if not look.startswith("phone"):  # There, lists may scroll.
+            found += [f"{name}, {look}: a list is {e} pixels too wide" for e in page.evaluate(_WIDE_LISTS)]
         found += [f"{name}, {look}: too faint: {text}" for text in page.evaluate(_FAINT)]
         found += [f"{name}, {look}: cut off: {text}" for text in page.evaluate(_CUT_OFF)]
         if folder:

@@ -8,12 +8,21 @@ from datetime import timedelta
 
 import pytest
 from django.core.management import call_command
+from django.test import RequestFactory
 from django.utils import timezone
 
+from fedcore.coordinator.dashboard import waiting_badge
 from fedcore.coordinator.governance import audit, booking, decisions, submissions
 from fedcore.coordinator.governance.audit import Action
 from fedcore.coordinator.governance.decisions import Limits
-from fedcore.coordinator.governance.models import AuditEntry, Membership, OwnerHost, Person, Role
+from fedcore.coordinator.governance.models import (
+    AccessRequest,
+    AuditEntry,
+    Membership,
+    OwnerHost,
+    Person,
+    Role,
+)
 from fedcore.wire.codes import EXPLANATIONS, RefusalCode
 
 
@@ -198,3 +207,19 @@ def test_a_grant_that_ends_later_is_not_about_to_end(cast, browser, message):
     later = submissions.submit_request(message(expires_at=expires_at).signed_by(cast.sam_key), cast.sam)[0]
     decisions.approve(later, cast.olga)
     assert "No grant ends soon." in front(browser, cast.olga)
+
+
+@pytest.mark.parametrize(("who", "card"), [("olga", "Requests waiting"), ("sam", "Questions to answer")])
+def test_a_request_that_has_expired_waits_for_nobody(cast, browser, asked, who, card):
+    if who == "sam":
+        decisions.ask(asked, cast.olga, "Why?")
+    page = RequestFactory().get("/admin/")
+    page.user = cast[who]
+
+    def waiting():
+        cards = {card.title: card.figure for card in browser(cast[who]).get("/admin/").context["cards"]}
+        return cards[card], waiting_badge(page)
+
+    assert waiting() == (1, "1")
+    AccessRequest.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+    assert waiting() == (0, "")

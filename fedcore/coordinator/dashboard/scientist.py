@@ -23,8 +23,8 @@ def of(person: Person, now: datetime) -> tuple[list[Card], list[Panel]]:
     usable = [
         asked for asked in requests if asked.state == RequestState.APPROVED and asked.grant.is_usable(now)
     ]
-    questions = [asked for asked in requests if asked.state == RequestState.ASKED_BACK]
     undecided = [asked for asked in requests if asked.state in UNDECIDED and not asked.is_over(now)]
+    questions = [asked for asked in undecided if asked.state == RequestState.ASKED_BACK]
     cards = [
         Card(
             _("Questions to answer"),
