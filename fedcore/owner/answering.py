@@ -55,8 +55,16 @@ _OVER: Final = frozenset({400, 403, 404, 409, 410, 422})
 """Answers of the coordinator after which sending the same bytes again is of no use."""
 
 
-class GrantRevoked(Exception):
-    """The grant of an answer was revoked before all of it was sent."""
+class GrantOver(Exception):
+    """The grant of an answer was revoked, or expired, before all of it was sent."""
+
+    def __init__(self, refused: Refused) -> None:
+        super().__init__(refused.why)
+        self.refused = refused
+
+
+_REVOKED: Final = Refused(RefusalCode.GRANT_REVOKED, "The grant was revoked before the answer was sent.")
+_EXPIRED: Final = Refused(RefusalCode.GRANT_EXPIRED, "The grant expired before the answer was sent.")
 
 
 class Answering:
@@ -122,15 +130,16 @@ class Answering:
     def send(self, stored: StoredOrder) -> None:
         """Send a stored answer: its artefacts, then the report. Nothing else is ever sent for this order.
 
-        An answer whose grant was revoked before it was sent is withdrawn, and a refusal sent in its place. Raises
-        `CoordinatorAway`, `JournalError` and `LedgerError`, and `ValueError` for an answer that is not there or held.
+        An answer whose grant was revoked or expired before it was sent is withdrawn, and a refusal sent in its place.
+        Raises `CoordinatorAway`, `JournalError` and `LedgerError`, and `ValueError` for an answer that is not there or
+        held.
         """
         try:
             self._send(stored)
-        except GrantRevoked:
+        except GrantOver as over:
             if stored.life is Life.RELEASED:
                 return  # It has left before, and does not leave again.
-            self._send(self._withdrawn(stored))
+            self._send(self._withdrawn(stored, over.refused))
 
     def _send(self, stored: StoredOrder) -> None:
         report, go_on = report_of(stored), self._go_on(stored)
@@ -163,19 +172,23 @@ class Answering:
         self._store.release(stored.id)
 
     def _go_on(self, stored: StoredOrder) -> Callable[[], None]:
-        """Raises `GrantRevoked` as soon as the answer may no longer leave. Refusals and the end of a run always may."""
+        """Raises `GrantOver` as soon as the answer may no longer leave. Refusals and the end of a run always may."""
         order = stored.signed.open(Order)
+        held = None if order.grant is None else self._grants.find(order.grant.request.digest)
         needs_grant = stored.status is Status.DONE and order.phase is not Phase.CLOSE
 
         def go_on() -> None:
-            if needs_grant and order.grant is not None and self._grants.is_over(order.grant.request.digest):
-                raise GrantRevoked
+            if not needs_grant or held is None:
+                return
+            if self._grants.is_over(held.digest):
+                raise GrantOver(_REVOKED)
+            if self._clock() >= held.limits.expires_at:
+                raise GrantOver(_EXPIRED)
 
         return go_on
 
-    def _withdrawn(self, stored: StoredOrder) -> StoredOrder:
+    def _withdrawn(self, stored: StoredOrder, refused: Refused) -> StoredOrder:
         order = stored.signed.open(Order)
-        refused = Refused(RefusalCode.GRANT_REVOKED, "The grant was revoked before the answer was sent.")
         self._journal.append(EntryKind.DECISION, {**_named(order), "allowed": False, **_reason(refused)})
         report = self._report(order, status=Status.REFUSED, code=refused.code)
         OrderSpool(self._home.spool_directory(order.id)).delete()

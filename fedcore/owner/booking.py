@@ -76,8 +76,9 @@ class Booking:
 
     def looked_up(self, facts: Facts, wanted: Wanted | None) -> tuple[LedgerFacts, int, bool]:
         """What the ledger says of a run, how many other runs of the grant are booked, and whether this one is."""
-        confirmed = self._confirmed_at()
-        age = None if confirmed is None else max(0, int(self._clock() - confirmed))
+        confirmed, now = self._confirmed_at(), self._clock()
+        # A moment that is still to come was noted before the clock was set back: nobody knows how old it is.
+        age = None if confirmed is None or confirmed > now else int(now - confirmed)
         try:
             held = self._ledger.held() or ""
             if wanted is None:

@@ -37,25 +37,25 @@ class Allowance:
 
 def run_budget(request: AccessRequest, epsilon_micro: MicroEpsilon, offer: Dataset) -> Budget | None:
     """The most that one run may cost, or None where nobody sets a limit. `epsilon_micro` is what the grant covers."""
-    epsilon = _least([epsilon_micro, _micro(offer.epsilon)])
-    return None if epsilon is None else Budget(epsilon, _delta(request, offer))
+    epsilon = _least([epsilon_micro, in_micro(offer.epsilon)])
+    return None if epsilon is None else Budget(epsilon, delta_of(request, offer))
 
 
 def grant_budget(request: AccessRequest, epsilon_micro: MicroEpsilon, offer: Dataset) -> Budget | None:
     """The most that all runs of a grant may cost together. `epsilon_micro` is what the grant covers."""
     epsilon = _least([epsilon_micro])
-    return None if epsilon is None else Budget(epsilon, _delta(request, offer))
+    return None if epsilon is None else Budget(epsilon, delta_of(request, offer))
 
 
 def dataset_budget(offer: Dataset) -> Budget | None:
     """The most that everything ever released of a dataset may cost together."""
-    epsilon = _least([_micro(offer.epsilon_total)])
+    epsilon = _least([in_micro(offer.epsilon_total)])
     return None if epsilon is None else Budget(epsilon, offer.delta)
 
 
 def count_budget(offer: Dataset) -> int | None:
     """What the noisy number of rows of one version of a dataset costs, in millionths; None where it is rounded."""
-    return _least([_micro(offer.count_epsilon)])
+    return _least([in_micro(offer.count_epsilon)])
 
 
 def overspent(subject: str, spent: int | None, budget: Budget) -> Refused:
@@ -68,12 +68,12 @@ def overspent(subject: str, spent: int | None, budget: Budget) -> Refused:
     )
 
 
-def _delta(request: AccessRequest, offer: Dataset) -> float:
+def delta_of(request: AccessRequest, offer: Dataset) -> float:
     """The delta that belongs to an epsilon: what was asked for with it, and no more than the policy allows."""
     return offer.delta if request.privacy.epsilon_micro == "none" else min(offer.delta, request.privacy.delta)
 
 
-def _micro(epsilon: float | str) -> MicroEpsilon:
+def in_micro(epsilon: float | str) -> MicroEpsilon:
     """An epsilon of the policy in millionths, rounded down: it is a limit."""
     return "none" if isinstance(epsilon, str) else max(1, int(Fraction(str(epsilon)) * MICRO))
 

@@ -43,7 +43,8 @@ class Ceilings(Section):
     )
     epsilon: Literal["none"] | Annotated[float, Field(ge=0, le=1e6)] = Field(
         default=0.0,
-        description='the most privacy a run of the grant may cost to take effect at once; "none" sets no bound',
+        description="the most privacy that all runs of a grant together may cost for it to take effect at once; "
+        '"none" sets no bound',
     )
     minimum_owners: Annotated[int, whole(0, 64)] = Field(
         default=0,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from fedcore.owner.ceilings import Ceilings
 from fedcore.owner.config import Config, Dataset
@@ -182,6 +182,10 @@ def _plugin_remarks(policy: Config) -> Iterator[str]:
         )
 
 
+_HARDLY_ANY_NOISE: Final = 10
+"""The epsilon from which counts under discrete Laplace noise are nearly always exact."""
+
+
 def _shared_files(policy: Config) -> Iterator[str]:
     """A budget belongs to a dataset, so rows that two of them offer have two budgets."""
     for first, second in combinations(policy.datasets, 2):
@@ -199,6 +203,13 @@ def _privacy_remarks(offer: Dataset) -> Iterator[str]:
             f"limits a run to epsilon {offer.epsilon:g}, and sets no epsilon_total: all runs of all grants together "
             "may cost any amount."
         )
+    numbers = {"epsilon": offer.epsilon, "ceilings.epsilon": offer.ceilings.epsilon}
+    for setting, epsilon in numbers.items():
+        if epsilon != "none" and epsilon >= _HARDLY_ANY_NOISE:
+            yield (
+                f"has {setting} = {epsilon:g}: at {_HARDLY_ANY_NOISE} or more there is next to no noise, and in a run "
+                "with an epsilon noise takes the place of minimum_class_rows."
+            )
     if offer.epsilon_total != "none" and offer.count_epsilon == "none":
         yield (
             f"shows its number of rows rounded to {offer.round_rows_to} and without noise: no epsilon covers that "

@@ -168,7 +168,8 @@ class Dataset(Section):
         description="with a number, row counts that leave are noisy: drawn once for each version, and booked",
     )
     minimum_owners: Annotated[int, whole(1, 64)] = Field(
-        default=2, description="how many organisations must bring data to a run, this one included"
+        default=2,
+        description="how many organisations must bring data to a run, this one included; under local, be named in it",
     )
     minimum_rows: Annotated[int, whole(1, 10**12)] = Field(
         default=100,

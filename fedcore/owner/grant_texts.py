@@ -17,7 +17,7 @@ from fedcore.owner.facts import DatasetFacts
 from fedcore.owner.held_grant import HeldGrant
 from fedcore.owner.installed import character_steps_asked
 from fedcore.owner.limits import Limits
-from fedcore.owner.reach import limits_of
+from fedcore.owner.reach import reached
 from fedcore.owner.standing import Stand, stand_of
 from fedcore.plugin_api.registry import Registry
 from fedcore.wire.access import Standing
@@ -107,7 +107,7 @@ def _limits(governed: Governed, held: HeldGrant) -> Iterator[str]:
         yield f"set here: {limits_in_words(held.set_here)}"
     offer = governed.policy.datasets.get(held.request.dataset.name)
     if offer is not None:
-        here = held.limits.within(limits_of(offer))
+        here = reached(held.limits, offer)
         yield f"what is left of it under [datasets.{held.request.dataset.name}]: {limits_in_words(here)}"
 
 

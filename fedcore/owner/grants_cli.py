@@ -36,7 +36,9 @@ Digits = Annotated[str, typer.Argument(help="The grant: enough first digits of w
 Reason = Annotated[str, typer.Option("--reason", help="Why; it stays on this host.")]
 Releases = Annotated[int | None, typer.Option("--releases", help="At most so many runs.")]
 Until = Annotated[str | None, typer.Option("--until", help="Until the end of this day (UTC), as 2027-12-31.")]
-Epsilon = Annotated[float | None, typer.Option("--epsilon", help="At most so much epsilon in each run.")]
+Epsilon = Annotated[
+    float | None, typer.Option("--epsilon", help="At most so much epsilon in all runs together.")
+]
 Owners = Annotated[int | None, typer.Option("--minimum-owners", help="At least so many owners in each run.")]
 Protocols = Annotated[str | None, typer.Option("--protocols", help="Only these protocols: local,pooled.")]
 Backends = Annotated[str | None, typer.Option("--backends", help="Only these encryption backends: a,b.")]

@@ -11,8 +11,8 @@ Every step may be repeated: a crash between two of them loses nothing and charge
 cannot overspend, since a budget is checked and booked in one transaction. Epsilon is counted in millionths.
 
 What holds against a copy of the file that is put back later: the counter kept elsewhere, and what other hosts have
-seen of this ledger (`fedcore.owner.receipts`). Where one of them knows an entry that is not here, the ledger is *held*
-and reserves nothing, until a person accepts the loss with a reason.
+seen of this ledger (`fedcore.owner.witnessing`). Where one of them knows an entry that is not here, the ledger is
+*held*, and reserves, releases and gives back nothing, until a person accepts the loss with a reason.
 """
 
 from __future__ import annotations
@@ -129,20 +129,25 @@ class Ledger:
             known = self.chain.find(RELEASED, order)
             if known is not None and known.said["answer"] == digest:
                 return
-            reserved = self._reserved(run)
-            if reserved is None or known is not None:
+            reserved, held = self._reserved(run), self.held()
+            if reserved is None or known is not None or held is not None:
+                why = held or "its run is not reserved."
                 raise LedgerError(
                     f"Order {order} must not be answered: "
-                    + ("its run is not reserved." if known is None else "another answer was released before.")
+                    + (why if known is None else "another answer was released before.")
                 )
             content = {"run": run, "answer": digest}
             self.chain.append(int(self._clock()), RELEASED, order, content, reserved.grant, reserved.dataset)
 
     def settle(self, run: str) -> bool:
-        """Give back what was reserved for a run that ended without an answer; whether it was. Raises `LedgerError`."""
+        """Give back what was reserved for a run that ended without an answer; whether it was. Raises `LedgerError`.
+
+        While the ledger is held, and where entries that came later were lost, it is not known whether there was one.
+        """
         with self._step():
             reserved = self._reserved(run)
-            if reserved is None:
+            lost = any(reserved and entry.serial > reserved.serial for entry in self.chain.of(ACCEPTED))
+            if reserved is None or lost or self.held() is not None:
                 return False
             released = self.chain.of(RELEASED, reserved.grant, reserved.dataset)
             if any(entry.said["run"] == run for entry in released):
@@ -233,7 +238,10 @@ class Ledger:
                 "heads": sorted(set(lost)),
                 "spent": dict(spent),
             }
-            return self.chain.append(int(self._clock()), ACCEPTED, str(serial), content, serial=serial)
+            entry = self.chain.append(int(self._clock()), ACCEPTED, str(serial), content, serial=serial)
+        with _as_ledger_errors(self.path):
+            self._counter.advance(entry.head)
+        return entry
 
     def _unknown(self) -> Iterator[tuple[str, Head]]:
         """Heads that somebody knows and the chain neither has nor has given up, and who knows them."""
@@ -242,11 +250,14 @@ class Ledger:
         counter = self._counter.read()
         if counter is not None:
             known.append((f"The counter {self._counter.path}", counter))
-        accepted = {head for entry in self.chain.of(ACCEPTED) for head in given_up(entry)}
-        for source, head in known:
-            entry = self.chain.at(head.serial)
-            if head.serial and head not in accepted and (entry is None or entry.head != head):
-                yield source, head
+        yield from ((source, head) for source, head in known if not self._knows(head))
+
+    def _knows(self, head: Head) -> bool:
+        """Whether the chain has this head, or has given it up."""
+        entry = self.chain.at(head.serial)
+        if head.serial == 0 or (entry is not None and entry.head == head):
+            return True
+        return any(head in given_up(entry) for entry in self.chain.of(ACCEPTED))
 
     def _held_refusal(self) -> Refused | None:
         why = self.held()
@@ -299,14 +310,17 @@ class Ledger:
 
     @contextmanager
     def _step(self) -> Iterator[None]:
-        """One transaction; when it ends, the counter is as far as the ledger, and both are on the disk."""
+        """One transaction; when it ends, the counter is as far as the ledger, and both are on the disk.
+
+        Also where the step changed nothing: an earlier one may have been cut off before its counter was written. A
+        counter that knows entries which are not here stays as it is, since it is the proof of them.
+        """
         with _as_ledger_errors(self.path):
-            before = self.chain.head()
             with self.chain.transaction():
                 yield
-            after = self.chain.head()
-            if after != before:
-                self._counter.advance(after)
+            known, last = self._counter.read(), self.chain.head()
+            if known is not None and known != last and self._knows(known):
+                self._counter.advance(last)
 
 
 def open_ledger(home: Home) -> Ledger:

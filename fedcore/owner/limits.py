@@ -18,8 +18,8 @@ _LATEST: Final = 253_402_300_799
 class Limits(Local):
     """What runs under a grant may use. Lists may be empty: then nothing may run.
 
-    `epsilon_micro` is the most privacy that a run may cost, in millionths; `none` sets no bound. `expires_at` is in
-    seconds since 1970.
+    `epsilon_micro` is the most privacy that all runs together may cost, in millionths; `none` sets no bound.
+    `expires_at` is in seconds since 1970.
     """
 
     protocols: tuple[Protocol, ...]

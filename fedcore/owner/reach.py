@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
+from fedcore.owner.budgets import in_micro
 from fedcore.owner.ceilings import Ceilings
 from fedcore.owner.config import Dataset
 from fedcore.owner.limits import MICRO, Limits, shown_epsilon
 from fedcore.wire.access import AccessRequest
 from fedcore.wire.encoding import LARGEST_INTEGER
 from fedcore.wire.requests import TOLERANCE_SECONDS
-from fedcore.wire.spec import MicroEpsilon
 
 DAY: Final = 86_400
 
@@ -42,26 +42,30 @@ class Reach:
         """What a grant with these limits could reach of a dataset, from when this host first saw it."""
         allowed = tuple(step for step in character_steps if step in offer.character_steps)
         seconds = limits.expires_at - received_at
-        return cls(request.purpose, limits.within(limits_of(offer)), allowed, seconds)
+        return cls(request.purpose, reached(limits, offer), allowed, seconds)
 
 
-def limits_of(offer: Dataset) -> Limits:
-    """The dataset's own settings, as limits of any grant."""
+def reached(limits: Limits, offer: Dataset) -> Limits:
+    """How far a grant with these limits goes on a dataset, whose own settings limit every grant."""
+    narrowed = limits.within(_limits_of(offer))
+    each = in_micro(offer.epsilon)
+    if each == "none":
+        return narrowed
+    together = narrowed.model_copy(update={"epsilon_micro": each * max(1, narrowed.releases)})
+    return narrowed.within(together)
+
+
+def _limits_of(offer: Dataset) -> Limits:
     return Limits(
         protocols=offer.protocols,
         backends=offer.backends,
         models=offer.models,
-        epsilon_micro=micro(offer.epsilon),
+        epsilon_micro=in_micro(offer.epsilon_total),
         releases=offer.releases,
         minimum_owners=offer.minimum_owners,
         expires_at=LARGEST_INTEGER,
         download=offer.download,
     )
-
-
-def micro(epsilon: float | Literal["none"]) -> MicroEpsilon:
-    """An epsilon of the policy in millionths."""
-    return "none" if epsilon == "none" else max(1, round(epsilon * MICRO))
 
 
 def beyond_ceilings(reach: Reach, ceilings: Ceilings) -> tuple[str, ...]:

@@ -111,8 +111,9 @@ EXPLANATIONS: dict[RefusalCode, str] = {
     RefusalCode.RELEASES_SPENT: "All releases of the grant are used. Request access for more.",
     RefusalCode.DOWNLOAD_NOT_ALLOWED: "The grant allows a download that the owner's policy or the request does not. "
     "Ask for a grant without it.",
-    RefusalCode.EPSILON_NOT_ALLOWED: "The grant has a privacy limit that this run cannot keep. Use a protocol that "
-    "can, or ask for a grant without it.",
+    RefusalCode.EPSILON_NOT_ALLOWED: "The run does not keep to the epsilon of the grant or of the owner's policy: it "
+    "promises none where they have one, more than they allow, or one that was never granted. Submit it with another "
+    "epsilon, or ask for a grant that fits.",
     RefusalCode.BUDGET_SPENT: "The privacy budget of the grant or of the dataset does not cover this run. Ask for "
     "less epsilon, or ask the owner for a larger budget.",
     RefusalCode.LEDGER_HELD: "The owner's privacy ledger is older than what other hosts remember of it, so it spends "

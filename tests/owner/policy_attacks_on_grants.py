@@ -78,6 +78,18 @@ BEYOND_CEILINGS = [
         POOLED.with_ceilings(epsilon=1.0),
     ),
     above(
+        "all runs of a grant together cost more than the ceilings have, and each of them less",
+        "epsilon: 3 (at once: at most 2.0)",
+        PRIVATE.with_dataset_policy(epsilon=1.0).with_ceilings(epsilon=2.0),
+    ),
+    above(
+        "a grant names no epsilon, and the policy's for each run adds up to more than the ceilings have",
+        "epsilon: 10 (at once: at most 2.0)",
+        PRIVATE.but(request={"privacy": Privacy()})
+        .with_dataset_policy(epsilon=1.0)
+        .with_ceilings(epsilon=2.0),
+    ),
+    above(
         "a grant runs unconfirmed that lets rows be downloaded",
         "download: pseudonymised rows",
         POOLED.with_ceilings(download=False),

@@ -67,6 +67,15 @@ ON_PRIVACY = [
         PRIVATE.with_dataset_policy(epsilon=0.9),
     ),
     Attack(
+        "a run names an epsilon of which nothing is private, so that no minimum of rows holds, and nobody set one",
+        "epsilon_is_within_its_limits",
+        RefusalCode.EPSILON_NOT_ALLOWED,
+        "asks for epsilon 1e+06, and request, grant and [datasets.access-2026] allow a run no number",
+        PRIVATE.but(
+            spec={"privacy": Privacy(epsilon_micro=10**12, delta=1e-6)}, request={"privacy": Privacy()}
+        ),
+    ),
+    Attack(
         "a run promises less by a larger delta than was asked for",
         "delta_is_within_its_limits",
         RefusalCode.EPSILON_NOT_ALLOWED,
@@ -81,13 +90,13 @@ ON_PRIVACY = [
         PRIVATE.with_dataset_policy(delta=1e-8),
     ),
     Attack(
-        "a run promises an epsilon without any limit, and a delta of one half",
+        "a run promises an epsilon that only the policy limits, and a delta of one half",
         "delta_is_within_its_limits",
         RefusalCode.EPSILON_NOT_ALLOWED,
         "asks for delta 0.5",
         PRIVATE.but(
             spec={"privacy": Privacy(epsilon_micro=1_000_000, delta=0.5)}, request={"privacy": Privacy()}
-        ),
+        ).with_dataset_policy(epsilon=2.0),
     ),
     Attack(
         "a run promises an epsilon that nothing keeps",
@@ -97,7 +106,7 @@ ON_PRIVACY = [
         POOLED.but(
             spec={"privacy": Privacy(epsilon_micro=500_000, delta=1e-6)},
             unbounded="protocol pooled bounds no epsilon",
-        ),
+        ).with_dataset_policy(epsilon=2.0),
     ),
     Attack(
         "a run uses a grant whose budget other runs have spent",

@@ -243,6 +243,9 @@ def test_check_tells_what_a_budget_does_not_cover(ready: Home, call: Call) -> No
     whole = told("epsilon = 0.5\nepsilon_total = 2.0\ncount_epsilon = 0.1", "")
     assert "and sets no epsilon_total" not in whole
     assert "rounded to" not in whole
+    assert "next to no noise" not in whole
+    loose = told("epsilon = 20.0\nepsilon_total = 50.0", "")
+    assert "[datasets.access-2026] has epsilon = 20: at 10 or more there is next to no noise" in loose
 
 
 def test_check_tells_every_mistake_beyond_the_form_at_once(ready: Home, call: Call) -> None:

@@ -487,6 +487,23 @@ def test_an_answer_that_was_computed_but_not_sent_stays_here_when_its_grant_is_r
         some.close()
 
 
+def test_an_answer_stays_here_when_its_grant_expires_before_it_is_sent(cast: Cast, north: Owner) -> None:
+    """A coordinator that is away for long, or says so, gets nothing for it."""
+    plan, agents, order = prepared(cast)
+    opened = order.open(Order)
+    agents[0].store.claim(opened, order, 0)
+    agents[0]._answering.answer(opened, order)
+    restarted = north.agent()
+    restarted._answering._clock = lambda: grant_of(plan, north).expires_at  # type: ignore[method-assign]
+    restarted.resume()
+    [report] = cast.coordinator.wait_for([order])
+    assert (report.status, report.code) == (Status.REFUSED, RefusalCode.GRANT_EXPIRED)
+    assert not cast.coordinator.artefacts
+    assert not north.home.spool_directory(report.order).exists()
+    for some in (*agents, restarted):
+        some.close()
+
+
 def test_a_revocation_during_an_upload_stops_it(cast: Cast, north: Owner, command: GrantStore) -> None:
     plan, agents, order = prepared(cast)
     original, sent = cast.coordinator._artefact, []

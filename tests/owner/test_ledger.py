@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import stat
@@ -11,9 +12,11 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from fedcore.owner.booking import Booking
 from fedcore.owner.budgets import Allowance, Budget
 from fedcore.owner.chain import FIRST, ChainBroken, Head
 from fedcore.owner.facts import Refused
@@ -321,9 +324,39 @@ def test_a_ledger_that_cannot_be_read_lets_nothing_leave(place: Path) -> None:
         opened(place)
 
 
-def test_a_counter_that_cannot_be_written_lets_nothing_be_spent(place: Path, ledger: Ledger) -> None:
+def test_a_counter_whose_disk_is_full_lets_nothing_leave_however_often_it_is_tried(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(counter: Counter, head: Head) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Counter, "_write", full)
+        for _ in range(3):
+            with pytest.raises(LedgerError, match="No space left"):
+                ledger.reserve(wanted(1), PLENTY)
+    assert ledger.reserve(wanted(1), PLENTY) is None
+    with monkeypatch.context() as patched:
+        patched.setattr(Counter, "_write", full)
+        for _ in range(3):
+            with pytest.raises(LedgerError, match="No space left"):
+                ledger.release(wanted(1).run, "order", "a" * 64)
+    ledger.release(wanted(1).run, "order", "a" * 64)
+    assert ledger._counter.read() == ledger.chain.head()
+
+
+def test_a_counter_that_cannot_be_read_lets_nothing_be_spent(place: Path, ledger: Ledger) -> None:
     (place / "state" / "counter").write_text("not a counter")
     with pytest.raises(LedgerError, match="correct \\[ledger\\] counter"):
         ledger.reserve(wanted(1), PLENTY)
     (place / "state" / "counter").write_text(f'{{"serial": 0, "digest": "{FIRST}"}}')
     assert ledger.reserve(wanted(1), PLENTY) is None
+
+
+@pytest.mark.parametrize(("now", "age"), [(1_000.0, 0), (1_060.5, 60), (999.0, None)])
+def test_a_receipt_from_the_future_is_none_since_the_clock_was_set_back(
+    ledger: Ledger, now: float, age: int | None
+) -> None:
+    nothing: Any = None
+    booking = Booking(ledger, nothing, lambda: 1_000.0, lambda: now)
+    assert booking.looked_up(nothing, None)[0].receipt_age == age

@@ -147,6 +147,7 @@ def check_books(cast: Cast, north: Owner, runs: Runs) -> None:
     assert {len(found) for found in texts.values()} == {1}
     with open_ledger(north.home) as ledger:
         assert ledger.held() is None
+        assert ledger._counter.read() == ledger.chain.head(), "the counter follows, whatever was cut off"
         entries = list(ledger.chain.entries())
         assert ledger.chain.verify() == len(entries) == 2 * len(runs.plans)
         reserved = [entry.subject for entry in entries if entry.kind == "reserved"]

@@ -12,6 +12,7 @@ from fedcore.owner.config import LedgerSettings
 from fedcore.owner.facts import Refused
 from fedcore.owner.home import Home, HomeError
 from fedcore.owner.ledger import LedgerError
+from fedcore.owner.ledger_counter import Counter
 from fedcore.wire.codes import RefusalCode
 
 from .test_ledger import PLENTY, limits, opened, wanted
@@ -128,6 +129,49 @@ def test_what_others_know_and_the_ledger_has_is_no_reason_to_hold(place: Path) -
         assert ledger.held() is None
         with pytest.raises(LedgerError, match="not held"):
             ledger.accept("for no reason", {})
+
+
+def cut_off(*arguments: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_an_answer_that_left_after_a_crash_is_known_to_the_counter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ledger is written, and its counter is not; then the answer leaves; then the backup is put back."""
+    run = wanted(1).run
+    (tmp_path / "home").mkdir()
+    with opened(tmp_path) as ledger:
+        assert ledger.reserve(wanted(1), PLENTY) is None
+        shutil.copytree(tmp_path / "home", tmp_path / "backup")
+        with monkeypatch.context() as patched:
+            patched.setattr(Counter, "advance", cut_off)
+            with pytest.raises(KeyboardInterrupt):
+                ledger.release(run, "order", "a" * 64)
+    with opened(tmp_path) as ledger:
+        ledger.release(run, "order", "a" * 64)
+    restore(tmp_path)
+    with opened(tmp_path) as ledger:
+        assert held(ledger.reserve(wanted(2), PLENTY))
+        assert not ledger.settle(run), "what left cannot be given back"
+        with pytest.raises(LedgerError, match="older copy"):
+            ledger.release(run, "order", "b" * 64)
+        ledger.accept("the disk failed", {})
+        assert not ledger.settle(run), "nor later: nobody knows whether there was an answer"
+        assert ledger.spent(0.0, dataset="logs") == 1_000_000
+        assert ledger.reserve(wanted(2), PLENTY) is None
+        assert ledger.settle(wanted(2).run), "what was reserved since then can"
+
+
+def test_a_held_ledger_leaves_the_counter_as_the_proof(place: Path) -> None:
+    proof = (place / "state" / "counter").read_bytes()
+    restore(place)
+    with opened(place) as ledger:
+        for number in range(5):
+            ledger.settle(wanted(number).run)
+            assert held(ledger.reserve(wanted(10 + number), PLENTY))
+        assert ledger.chain.head().serial == 3
+    assert (place / "state" / "counter").read_bytes() == proof
 
 
 def test_the_counter_lies_outside_the_home(tmp_path: Path, state_home: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from fedcore.owner.budgets import Budget, dataset_budget, grant_budget, overspent, run_budget
+from fedcore.owner.budgets import Budget, dataset_budget, delta_of, grant_budget, overspent, run_budget
 from fedcore.owner.facts import Allowed, Decision
 from fedcore.owner.rules.case import OwnerWork, require
 from fedcore.privacy.mechanisms import MICRO
@@ -34,18 +34,19 @@ def privacy_limit_is_kept(work: OwnerWork) -> Decision:
 
 
 def epsilon_is_within_its_limits(work: OwnerWork) -> Decision:
+    """Noise stands in for minimum numbers of rows, so how much of it there must be is never the scientist's choice."""
     asked, limit = work.facts.spec.privacy.epsilon_micro, _limit(work)
+    allowed = "no number" if limit is None else _shown(limit.epsilon_micro)
     return require(
-        asked == "none" or limit is None or asked <= limit.epsilon_micro,
+        asked == "none" or (limit is not None and asked <= limit.epsilon_micro),
         RefusalCode.EPSILON_NOT_ALLOWED,
-        f"The run asks for epsilon {_shown(asked)}, and request, grant and {work.subject} allow a run "
-        f"{limit and _shown(limit.epsilon_micro)}. Submit it with less, or raise the limit.",
+        f"The run asks for epsilon {_shown(asked)}, and request, grant and {work.subject} allow a run {allowed}. "
+        "Submit it with less, or grant an epsilon.",
     )
 
 
 def delta_is_within_its_limits(work: OwnerWork) -> Decision:
-    delta, limit = work.facts.spec.privacy.delta, _limit(work)
-    allowed = work.offer.delta if limit is None else limit.delta
+    delta, allowed = work.facts.spec.privacy.delta, delta_of(work.request, work.offer)
     return require(
         not _promises(work) or delta <= allowed,
         RefusalCode.EPSILON_NOT_ALLOWED,

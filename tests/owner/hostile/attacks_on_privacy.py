@@ -41,6 +41,7 @@ from tests.owner.hostile.scene import Scene
 DAY: Final = 86_400
 NONE: Final = Privacy()
 WITH_LESS_DELTA: Final = Privacy(epsilon_micro=3_000_000, delta=1e-9)
+MILLION: Final = Privacy(epsilon_micro=10**12, delta=1e-6)
 UNLIKELY: Final = Privacy(epsilon_micro=1_000_000, delta=0.1)
 ONE_AND_A_HALF: Final = Privacy(epsilon_micro=1_500_000, delta=1e-6)
 
@@ -85,14 +86,29 @@ LIMITS: Final = [
         costing(ONE, THREE),
         policy=on_the_dataset("delta = 1e-8"),
     ),
-    likely(
-        "a run promises an epsilon and a delta of one in ten, and nobody limits it", costing(UNLIKELY, NONE)
+    costly(
+        "a run names an epsilon of which nothing is private, so that no minimum of rows holds, and nobody set one",
+        costing(MILLION, NONE),
     ),
-    unbounded("rows are to leave in a run that promises an epsilon", forged(spec={"privacy": ONE})),
-    unbounded("a run promises an epsilon on a selection of the rows", costing(ONE, NONE, first_rows=100)),
+    likely(
+        "a run promises an epsilon and a delta of one in ten, and the policy alone limits it",
+        costing(UNLIKELY, NONE),
+        policy=on_the_dataset("epsilon = 2.0"),
+    ),
+    unbounded(
+        "rows are to leave in a run that promises an epsilon",
+        forged(spec={"privacy": ONE}),
+        policy=on_the_dataset("epsilon = 2.0"),
+    ),
+    unbounded(
+        "a run promises an epsilon on a selection of the rows",
+        costing(ONE, NONE, first_rows=100),
+        policy=on_the_dataset("epsilon = 2.0"),
+    ),
     unbounded(
         "a run promises an epsilon on more epochs than noise is drawn for",
         costing(ONE, NONE, training=NOISY.model_copy(update={"epochs": MOST_PASSES + 1})),
+        policy=on_the_dataset("epsilon = 2.0"),
     ),
     unbounded(
         "a run promises a part of a budget and keeps none of it",
