@@ -126,6 +126,11 @@ class AllowedPlugins(Section):
         default=False,
         description="whether an encryption backend of this package, if it is not fedcore's own, gets the runs' keys",
     )
+    checks_releases: Flag = Field(
+        default=True,
+        description="whether this package may have a check of releases: if so, nothing is released while it cannot be "
+        "loaded",
+    )
 
 
 class Dataset(Section):

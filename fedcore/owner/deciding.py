@@ -79,9 +79,14 @@ class Governing:
         """The policy in force. Raises `ConfigError` or `PluginError`, and then nothing may run."""
         policy = self._home.load_config()
         with self._lock:
-            if self._governed is None or self._governed.policy != policy:
-                self._governed = Governed.of(self._home, policy)
-            return self._governed
+            known = self._governed
+            # What could not be loaded is tried again from time to time: then there is another registry.
+            if known is None or known.policy != policy or known.registry is not self._registry(policy):
+                self._governed = known = Governed.of(self._home, policy)
+            return known
+
+    def _registry(self, policy: Config) -> Registry:
+        return allowed_registry(policy, self._home.path)
 
 
 class Deciding(Governing):

@@ -67,6 +67,7 @@ class Distribution(Local):
     version: str | None = None
     digest: str | None = None
     holds_keys: bool = False
+    checks_releases: bool = True
 
 
 class StatePath(Local):

@@ -73,15 +73,18 @@ class Registry:
         modules: Iterable[object] = (),
         digests: Mapping[type[Plugin[Any]], str] | None = None,
         not_loaded: Iterable[str] = (),
+        unasked: Iterable[str] = (),
     ) -> None:
         """A registry of the given modules or objects with hook implementations.
 
         `digests` has those of classes that stand for a plugin elsewhere, instead of their own files; `not_loaded`
-        says of each allowed distribution that was left out why.
+        says of each allowed distribution that was left out why, and `unasked` of those among them that may have a
+        check of releases.
         """
         self._pluggy = pluggy.PluginManager(hookspecs.PROJECT)
         self._digests = dict(digests or {})
         self.not_loaded = tuple(not_loaded)
+        self.unasked = tuple(unasked)
         self._pluggy.add_hookspecs(hookspecs)
         self._classes: dict[str, dict[str, type[Plugin[Any]]]] = {}
         for module in modules:
