@@ -107,7 +107,7 @@ def test_show_tells_in_plain_words_what_would_run_and_what_it_shows(
         "who signs as of university",
         "for security-research",
         "protocol pooled: the preprocessed and protected rows go to the coordinator",
-        "pipeline 1: fields(names = ['request']) → char_ngrams [pieces of words] → protect → hash_columns",
+        'pipeline 1: fields(names = ["request"]) → char_ngrams [pieces of words] → protect → hash_columns',
         "keyed_tokens pseudonymises (it encrypts nothing) and shows: ",
         "who could read rows under keyed_tokens: ",
         "the model of a finished run",
