@@ -17,11 +17,11 @@ from fedcore.owner.journal import Journal, JournalError
 from fedcore.owner.ledger import LedgerError, open_ledger
 from fedcore.owner.mocks import MockProblem
 from fedcore.plugin_api.backends import LEAK_TEXTS, EncryptionBackend, Leak
+from fedcore.plugin_api.footprint import distribution_digest
 from fedcore.plugin_api.registry import (
     BUILT_IN,
     PluginError,
     Registry,
-    distribution_digest,
     installed_distribution,
 )
 

@@ -120,7 +120,7 @@ class AllowedPlugins(Section):
     version: str | None = Field(default=None, description="the only version that may be loaded")
     digest: Digest | None = Field(
         default=None,
-        description="SHA-256 of the package's code, Python files and extensions; `fedcore-owner check` prints it",
+        description="SHA-256 of all files of the package and its entry points; `fedcore-owner check` prints it",
     )
     holds_keys: Flag = Field(
         default=False,

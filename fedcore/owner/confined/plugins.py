@@ -45,6 +45,7 @@ from fedcore.owner.confined.proxies import (
 )
 from fedcore.owner.confined.reach import package_folders
 from fedcore.owner.description import Distribution
+from fedcore.plugin_api.footprint import folder_digest
 from fedcore.plugin_api.hookspecs import Release, Verdict, hookimpl
 from fedcore.plugin_api.models import TrainingDiverged
 from fedcore.plugin_api.plugins import InvalidOptions, Plugin
@@ -54,7 +55,7 @@ from fedcore.plugin_api.registry import (
     AllowedDistribution,
     PluginError,
     Registry,
-    folder_digest,
+    check_footprint,
     installed_entry_points,
     top_level_names,
 )
@@ -180,6 +181,7 @@ def _confined(source: Source) -> tuple[ConfinedPackage, dict[type[Plugin[Any]], 
     name = source.distribution.name
     digests: dict[type[Plugin[Any]], str] = {}
     installed_entry_points(source.distribution)
+    check_footprint(source.distribution)
     said = _said(source)
     for cold in said.not_warmed:
         logger.warning("Plugin %s of distribution %s could not be warmed.", cold, name)

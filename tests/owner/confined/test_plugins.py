@@ -18,13 +18,13 @@ from fedcore.owner.installed import allowed_registry
 from fedcore.owner.release import ask_all
 from fedcore.owner.run_folder import RunFolder
 from fedcore.plugin_api import DatasetReader, SourceFile
+from fedcore.plugin_api.footprint import distribution_digest
 from fedcore.plugin_api.hookspecs import Release
 from fedcore.plugin_api.plugins import InvalidOptions
 from fedcore.plugin_api.registry import (
     AllowedDistribution,
     PluginError,
     Registry,
-    distribution_digest,
     installed_distribution,
 )
 from fedcore.plugin_api.rows import rows_of
