@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -23,6 +22,7 @@ from pydantic import ConfigDict
 from fedcore.owner.confined.calling import Child, PluginStopped, Terms, calling, printable
 from fedcore.owner.confined.child import release_facts
 from fedcore.owner.confined.frames import Frame, named
+from fedcore.owner.confined.remembered import Remembered
 from fedcore.plugin_api.backends import TokenBackend
 from fedcore.plugin_api.checks import check_finite, check_labels, check_summary
 from fedcore.plugin_api.hookspecs import Release, Verdict
@@ -356,11 +356,18 @@ def not_trusted_with_keys(name: str, source: Source) -> str:
     )
 
 
-@lru_cache(maxsize=1024)
+_OPTIONS: Final = Remembered(8 * 2**20)
+
+
 def _validated(source: Source, group: str, name: str, values: str) -> Any:
-    asked = Frame("options", facts={"group": group, "name": name, "options": json.loads(values)})
-    with CHILDREN.child(source.hurried, Side.AFTER) as child:
-        return child.call(asked, f"{group}/{name}").facts
+    key = (source, group, name, values)
+    found = _OPTIONS.get(key)
+    if found is None:
+        asked = Frame("options", facts={"group": group, "name": name, "options": json.loads(values)})
+        with CHILDREN.child(source.hurried, Side.AFTER) as child:
+            found = child.call(asked, f"{group}/{name}").facts
+        _OPTIONS.keep(key, found, len(values) + len(json.dumps(found)))
+    return found
 
 
 def _sum_arrays(sums: Sequence[Summary]) -> dict[str, NDArray[Any]]:
