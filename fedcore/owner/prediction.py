@@ -15,7 +15,9 @@ from functools import partial
 from pathlib import Path
 from typing import TextIO
 
+from fedcore.owner.confined.calling import PluginStopped
 from fedcore.owner.console import visible
+from fedcore.owner.datasets import DatasetProblem
 from fedcore.owner.deciding import Governed
 from fedcore.owner.description import File, Kind, Part, StatePath, Work
 from fedcore.owner.home import Home, HomeError
@@ -110,11 +112,11 @@ def _described(home: Home, governed: Governed, folder: RunFolder, log: Path) -> 
         raise HomeError(
             f"Run {folder.directory.name} has no dataset of this host, so it says nothing of its logs."
         )
-    dataset = governed.datasets.open(named.name)
     worker = governed.policy.worker
     try:
+        dataset = governed.datasets.open(named.name)
         shards = dataset.reader.shards([SourceFile(log.absolute())], worker.shard_bytes)
-    except UnreadableDataset as error:
+    except (UnreadableDataset, PluginStopped, DatasetProblem) as error:
         raise HomeError(str(error)) from None
     return Work(
         kind=Kind.PREDICT,

@@ -20,6 +20,7 @@ from fedcore.owner.grants import GrantStore
 from fedcore.owner.home import Home
 from fedcore.owner.journal import EntryKind, Journal
 from fedcore.owner.ledger import open_ledger
+from fedcore.owner.limits import Limits
 from fedcore.owner.service import PlainFormatter
 from fedcore.wire.access import AccessRequest, Grant
 from fedcore.wire.spec import Pipeline, PluginChoice, Protocol
@@ -152,3 +153,29 @@ def test_no_command_prints_in_any_other_way() -> None:
     others = [path for path in folder.rglob("*.py") if path.name != "console.py"]
     printing = [path.name for path in others if re.search(r"\.print\(|\bprint\(|\becho\(", path.read_text())]
     assert printing == []
+
+
+def test_the_check_hides_what_is_a_secret_by_its_name(home: Home, call: Call) -> None:
+    text = home.config_path.read_text()
+    options = 'reader_options = {user = "olga", password = "swordfish", login = {api_key = "trout"}}\n'
+    home.config_path.write_text(text.replace('reader = "', f'{options}reader = "'))
+    shown = call("check").output
+    assert "password = (hidden), login = {api_key = (hidden)}" in shown
+    assert '"olga"' in shown
+    assert "swordfish" not in shown
+    assert "trout" not in shown
+
+
+def test_one_owner_is_one_owner() -> None:
+    limits = Limits(
+        protocols=(),
+        backends=(),
+        models=(),
+        epsilon_micro="none",
+        releases=1,
+        minimum_owners=1,
+        expires_at=1,
+        download=False,
+    )
+    assert "at least 1 owner" in limits.in_words().values()
+    assert "at least 2 owners" in limits.model_copy(update={"minimum_owners": 2}).in_words().values()

@@ -88,7 +88,7 @@ def test_list_shows_standing_scientist_limits_and_what_exceeds_which_ceiling(
         f"sam ({fingerprint(cast.sam.public)})",
         "logs",
         "pooled · keyed_tokens · linear",
-        " · epsilon none · 5 runs · at least 1 owners · until ",
+        " · epsilon none · 5 runs · at least 1 owner · until ",
         " UTC · without download",
         "protocols: pooled (at once: local, reference); releases: 5 (at once: at most 1)",
     ):
