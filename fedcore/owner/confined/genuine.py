@@ -10,6 +10,7 @@ import base64
 import hashlib
 import importlib.util
 import os
+import sys
 from functools import lru_cache
 from importlib.metadata import FileHash, PackageNotFoundError, distribution
 from pathlib import Path
@@ -23,9 +24,11 @@ _DISTRIBUTIONS: Final = {"numba": "numba", "scipy": "scipy", "sklearn": "scikit-
 def is_as_installed(module: str) -> bool:
     """Whether the file of a module is fedcore's own, or as the installation of its library has written it.
 
-    Loads the packages that hold it, if they are not loaded. Raises `ImportError`.
+    Nothing is loaded to find out: of a library that is not loaded, only the top is looked for. Raises `ImportError`.
     """
     library = module.partition(".")[0]
+    if module != library and library not in sys.modules:
+        return False
     spec = importlib.util.find_spec(module)
     if spec is None or not spec.has_location or spec.origin is None:
         return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,12 @@ def test_a_module_that_another_distribution_put_there_is_not(
     monkeypatch.setattr(sklearn, "__path__", [*sklearn.__path__, str(tmp_path)])
     assert not is_as_installed("sklearn.evil")
     assert not is_as_installed("sklearn.there_is_none")
+
+
+def test_a_library_is_not_loaded_to_look_for_a_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "sklearn")
+    assert not is_as_installed("sklearn.linear_model")
+    assert "sklearn" not in sys.modules
 
 
 def test_a_module_that_was_overwritten_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
