@@ -33,7 +33,6 @@ from fedcore.owner.confined.descriptions import (
 from fedcore.owner.confined.frames import Frame
 from fedcore.owner.confined.proxies import (
     ConfinedBackend,
-    ConfinedCheck,
     ConfinedFittedStep,
     ConfinedModel,
     ConfinedPlugin,
@@ -44,6 +43,7 @@ from fedcore.owner.confined.proxies import (
     side_of,
 )
 from fedcore.owner.confined.reach import package_folders
+from fedcore.owner.confined.release_check import ConfinedCheck
 from fedcore.owner.description import Distribution
 from fedcore.plugin_api.footprint import folder_digest
 from fedcore.plugin_api.hookspecs import Release, Verdict, hookimpl

@@ -19,13 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ConfigDict
 
-from fedcore.owner.confined.calling import Child, PluginStopped, Terms, calling, printable
-from fedcore.owner.confined.child import release_facts
+from fedcore.owner.confined.calling import Child, PluginStopped, Terms, calling
 from fedcore.owner.confined.frames import Frame, named
 from fedcore.owner.confined.remembered import Remembered
 from fedcore.plugin_api.backends import TokenBackend
 from fedcore.plugin_api.checks import check_finite, check_labels, check_summary
-from fedcore.plugin_api.hookspecs import Release, Verdict
 from fedcore.plugin_api.models import LabelledRows, ModelType, Parameters, Progress, TrainingOutcome
 from fedcore.plugin_api.plugins import Options, Plugin
 from fedcore.plugin_api.readers import DatasetReader, MockFile, Shard, SourceFile
@@ -326,21 +324,6 @@ class ConfinedReader(ConfinedPlugin, DatasetReader[Any]):
             if not fits:
                 raise self.broken("shards that overlap or lie outside the files")
             before = (file, end)
-
-
-class ConfinedCheck:
-    """An owner's own check of releases, in a process of its own: it sees what would leave, and no rows."""
-
-    def __init__(self, source: Source) -> None:
-        self._source = source
-
-    def verdict(self, release: Release) -> Verdict | None:
-        """The verdict of all checks of the distribution; None where one gave none."""
-        with CHILDREN.child(self._source.hurried, Side.AFTER) as child:
-            facts = child.call(Frame("verdict", facts=release_facts(release)), "fedcore_before_release").facts
-        if not isinstance(facts, dict):
-            return None
-        return Verdict(facts.get("allowed") is True, printable(str(facts.get("reason", ""))[:2000]))
 
 
 def side_of(takes: ValueKind) -> Side:
