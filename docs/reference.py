@@ -127,7 +127,8 @@ def _plugin(plugin: type[Any]) -> Iterator[str]:
         yield f"Takes `{plugin.takes}`, gives `{plugin.gives}`."
     if issubclass(plugin, EncryptionBackend):
         leaks = "; ".join(LEAK_TEXTS[leak] for leak in sorted(plugin.leakage))
-        yield f"Shows: {leaks}. At least {plugin.minimum_owners} owners. Status: {plugin.status}."
+        owners = f"{plugin.minimum_owners} owner{'s' * (plugin.minimum_owners != 1)}"
+        yield f"Shows: {leaks}. At least {owners}. Status: {plugin.status}."
         yield "\n".join(f"- {sentence}" for sentence in plugin.trust)
     fields = plugin.Options.model_fields
     if fields:

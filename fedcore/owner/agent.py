@@ -22,6 +22,7 @@ from fedcore.owner.booking import Booking
 from fedcore.owner.config_problems import ConfigError
 from fedcore.owner.coordinator_api import CoordinatorApi, CoordinatorAway, CoordinatorRefused
 from fedcore.owner.deciding import Deciding
+from fedcore.owner.dropping import Dropping
 from fedcore.owner.granting import Granting
 from fedcore.owner.grants import GrantStore
 from fedcore.owner.home import Home
@@ -68,6 +69,7 @@ class Agent:
         self.grants.recall()
         self.ledger = open_ledger(home)
         self.witnessing = Witnessing(home, api, self.ledger, self.journal, clock)
+        self._dropping = Dropping(self.journal, EntryKind.ORDER, clock)
         booking = Booking(self.ledger, self.store, self.witnessing.confirmed_at, clock)
         deciding = Deciding(home, self.store, self.grants, booking, clock)
         self._answering = Answering(
@@ -143,6 +145,8 @@ class Agent:
             raise
         for problem in found.malformed:
             self._drop(None, problem.code, problem.detail)
+        if found.malformed:
+            self._stopping.wait(_FIRST_PAUSE)
         self.granting.hear(found.grants)
         for signed in found.messages:
             if not self._stopping.is_set():
@@ -161,6 +165,8 @@ class Agent:
         self._pool.shutdown(wait=True, cancel_futures=True)
         self.store.close()
         self.grants.close()
+        self._dropping.close()
+        self.granting.close()
         self.journal.close()
         self.ledger.close()
 
@@ -218,8 +224,7 @@ class Agent:
 
     def _drop(self, signed: Signed | None, code: RefusalCode, why: str) -> None:
         logger.warning("Dropped a message: %s (%s)", code, why)
-        known = {} if signed is None else {"message": signed.digest, "signer": signed.signer}
-        self.journal.append(EntryKind.ORDER, {**known, "dropped": code.value, "why": why[:500]})
+        self._dropping.note(signed, code, why)
 
     def _carry_out(self, order: Order, signed: Signed, stored: StoredOrder) -> None:
         try:

@@ -17,11 +17,11 @@ from fedcore.owner.journal import Journal, JournalError
 from fedcore.owner.ledger import LedgerError, open_ledger
 from fedcore.owner.mocks import MockProblem
 from fedcore.plugin_api.backends import LEAK_TEXTS, EncryptionBackend, Leak
+from fedcore.plugin_api.footprint import distribution_digest
 from fedcore.plugin_api.registry import (
     BUILT_IN,
     PluginError,
     Registry,
-    distribution_digest,
     installed_distribution,
 )
 
@@ -57,9 +57,7 @@ def _problems(home: Home, policy: Config) -> Iterator[Problem]:
         )
         return
     for why in registry.not_loaded:
-        yield Problem(
-            "[[plugins]]", why.rstrip("."), "Its plugins are not loaded; runs that need them are refused"
-        )
+        yield Problem("[[plugins]]", why.rstrip("."), _without(why in registry.unasked))
     yield from _identity_problems(home, policy)
     datasets = Datasets(home, policy, registry)
     for name, offer in policy.datasets.items():
@@ -73,6 +71,16 @@ def _problems(home: Home, policy: Config) -> Iterator[Problem]:
             yield from _catalogue_problems(datasets, name)
     yield from _journal_problems(home)
     yield from _ledger_problems(home, policy)
+
+
+def _without(may_check: bool) -> str:
+    """What a host does without that could not load a distribution."""
+    if not may_check:
+        return "Its plugins are not loaded; runs that need them are refused"
+    return (
+        "It may check releases, so nothing is released until it can be loaded, or its entry says "
+        "checks_releases = false"
+    )
 
 
 def _ledger_problems(home: Home, policy: Config) -> Iterator[Problem]:

@@ -8,15 +8,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
 from fedcore.owner.asking import EXPLANATION, ceilings_asked, ceilings_given
 from fedcore.owner.ceilings import Ceilings
 from fedcore.owner.checkup import check_host, remarks
 from fedcore.owner.config import Config
 from fedcore.owner.config_problems import ConfigError
-from fedcore.owner.console import HomeOption, errors, out, told_plainly
+from fedcore.owner.console import HomeOption, add_row, errors, say, say_lines, show_table, table, told_plainly
 from fedcore.owner.explain import explain
 from fedcore.owner.grants_cli import app as grants_app
 from fedcore.owner.home import DEFAULT_HOME, Home
@@ -68,9 +66,9 @@ def init(
             with place.config_path.open("x", encoding="utf-8") as file:
                 file.write(text)
         except FileExistsError:
-            out.print(f"{place.config_path} exists and stays as it is.", markup=False)
+            say(f"{place.config_path} exists and stays as it is.")
         else:
-            out.print(f"Wrote {place.config_path}: edit it, then run `fedcore-owner check`.", markup=False)
+            say(f"Wrote {place.config_path}: edit it, then run `fedcore-owner check`.")
 
 
 @app.command()
@@ -92,12 +90,12 @@ def check(home: HomeOption = DEFAULT_HOME) -> None:
         _print_explanation(policy)
         problems = check_host(place, policy)
         for problem in problems:
-            errors.print(str(problem), markup=False)
+            say_lines(str(problem), to=errors)
         if problems:
             raise typer.Exit(1)
         for remark in remarks(allowed_registry(policy, place.path), policy):
-            out.print(remark, markup=False)
-        out.print("No mistakes were found.")
+            say(remark)
+        say("No mistakes were found.")
 
 
 @app.command()
@@ -141,7 +139,7 @@ def _ceilings(options: list[str], ask: bool) -> Ceilings:
     try:
         if options or not ask:
             return ceilings_given(options)
-        out.print(EXPLANATION, markup=False)
+        say(EXPLANATION)
         return ceilings_asked(_asked)
     except ConfigError as error:
         raise typer.BadParameter(" ".join(map(str, error.problems)), param_hint="--ceiling") from None
@@ -158,15 +156,15 @@ def _at_a_terminal() -> bool:
 
 def _print_card(place: Home) -> None:
     sys.stdout.write(f"{place.card}\n")
-    out.print(f"fingerprint: {place.card.fingerprint}", markup=False)
+    say(f"fingerprint: {place.card.fingerprint}")
 
 
 def _print_explanation(policy: Config) -> None:
-    table = Table("setting", "value", "what it means", box=None, padding=(0, 2, 0, 0))
+    found = table("setting", "value", "what it means")
     for line in explain(policy):
         style = "dim" if line.is_default else ""
-        table.add_row(escape(line.place), escape(line.value), escape(line.meaning), style=style)
-    out.print(table)
+        add_row(found, line.place, line.value, line.meaning, style=style)
+    show_table(found)
 
 
 if __name__ == "__main__":

@@ -120,11 +120,16 @@ class AllowedPlugins(Section):
     version: str | None = Field(default=None, description="the only version that may be loaded")
     digest: Digest | None = Field(
         default=None,
-        description="SHA-256 of the package's code, Python files and extensions; `fedcore-owner check` prints it",
+        description="SHA-256 of all files of the package and its entry points; `fedcore-owner check` prints it",
     )
     holds_keys: Flag = Field(
         default=False,
         description="whether an encryption backend of this package, if it is not fedcore's own, gets the runs' keys",
+    )
+    checks_releases: Flag = Field(
+        default=True,
+        description="whether this package may have a check of releases: if so, nothing is released while it cannot be "
+        "loaded",
     )
 
 

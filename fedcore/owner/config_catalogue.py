@@ -8,8 +8,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from fedcore.owner.sections import DataFile, Section
 from fedcore.wire.catalogue import Sensitivity
-from fedcore.wire.encoding import Name, Prose
-from fedcore.wire.reports import Remark
+from fedcore.wire.encoding import Name, Prose, Remark
 
 
 class CatalogueEntry(Section):

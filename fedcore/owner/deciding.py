@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Final
 
 from fedcore.owner.booking import Booking, Wanted, wanted_by
 from fedcore.owner.config import Config
@@ -36,10 +37,16 @@ from fedcore.plugin_api.registry import PluginError, Registry
 from fedcore.wire.access import AccessRequest
 from fedcore.wire.codes import RefusalCode
 from fedcore.wire.encoding import WireError
-from fedcore.wire.orders import Order, Phase
+from fedcore.wire.orders import Order
 from fedcore.wire.spec import RunSpec
 
 logger = logging.getLogger(__name__)
+
+_NOT_LOOKED_AT: Final = Refused(
+    RefusalCode.INTERNAL, "The run's plugins were not looked at. The order is refused until they are."
+)
+"""What is known of the plugins before any rule has been asked. Whatever needs them is refused with this, and only that
+is worth a look at them: a run of a scientist whom nobody named never gets so far."""
 
 
 @dataclass(frozen=True)
@@ -79,9 +86,14 @@ class Governing:
         """The policy in force. Raises `ConfigError` or `PluginError`, and then nothing may run."""
         policy = self._home.load_config()
         with self._lock:
-            if self._governed is None or self._governed.policy != policy:
-                self._governed = Governed.of(self._home, policy)
-            return self._governed
+            known = self._governed
+            # What could not be loaded is tried again from time to time: then there is another registry.
+            if known is None or known.policy != policy or known.registry is not self._registry(policy):
+                self._governed = known = Governed.of(self._home, policy)
+            return known
+
+    def _registry(self, policy: Config) -> Registry:
+        return allowed_registry(policy, self._home.path)
 
 
 class Deciding(Governing):
@@ -111,21 +123,24 @@ class Deciding(Governing):
             return Refused(RefusalCode.PLUGIN_MISSING, str(error))
         try:
             facts = self._facts(order, signer, governed)
+            decision = decide(facts)
+            if decision is not _NOT_LOOKED_AT:
+                return Decided(decision, facts, governed, None)
+            facts = _looked_up(facts, governed)
             wanted = _wanted(facts, governed)
         except WireError as error:
             return Refused(error.code, error.detail)
         except DatasetProblem as problem:
             return Refused(problem.code, str(problem))
-        if order.phase is not Phase.CLOSE:
-            ledger, spent, counted = self._booking.looked_up(facts, wanted)
-            facts = replace(facts, ledger=ledger, releases_spent=spent, counted=counted)
+        ledger, spent, counted = self._booking.looked_up(facts, wanted)
+        facts = replace(facts, ledger=ledger, releases_spent=spent, counted=counted)
         return Decided(decide(facts), facts, governed, wanted)
 
     def _facts(self, order: Order, signer: str, governed: Governed) -> Facts:
+        """What costs nothing to know: the code of plugins and the dataset's files come later, and not for anybody."""
         spec = order.spec.open(RunSpec)
         host = self._home.card.signing
         role = Role.REFERENCE if spec.reference_host == host else Role.OWNER
-        named = spec.dataset_of(host)
         request = None if order.grant is None else order.grant.request.open(AccessRequest)
         return Facts(
             order=order,
@@ -137,8 +152,8 @@ class Deciding(Governing):
             role=role,
             policy=governed.policy,
             now=int(self._clock()),
-            dataset=None if named is None else governed.datasets.facts(named.name),
-            plugins=_plugin_facts(governed.registry, spec),
+            dataset=None,
+            plugins=_NOT_LOOKED_AT,
             releases_spent=0,
             counted=False,
             done=self._store.done(order.run),
@@ -164,6 +179,16 @@ def grant_facts(held: HeldGrant, registry: Registry) -> GrantFacts:
     """What the policy decides on of a grant that this host holds."""
     steps = character_steps_asked(registry, held.request)
     return GrantFacts(held.signed.signer, held.limits, held.ruling, held.received_at, steps)
+
+
+def _looked_up(facts: Facts, governed: Governed) -> Facts:
+    """The facts with those that cost a look: options go to a plugin's own code, and the dataset's files are read."""
+    named = facts.spec.dataset_of(facts.host)
+    return replace(
+        facts,
+        dataset=None if named is None else governed.datasets.facts(named.name),
+        plugins=_plugin_facts(governed.registry, facts.spec),
+    )
 
 
 def _wanted(facts: Facts, governed: Governed) -> Wanted | None:

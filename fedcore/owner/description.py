@@ -11,13 +11,13 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from fedcore.plugin_api.readers import Shard, SourceFile
 from fedcore.privacy.mechanisms import DiscreteGaussian, Rows
 from fedcore.wire.encoding import Digest, Name
 from fedcore.wire.reports import Count, TrainingCurve
-from fedcore.wire.spec import Options, Pipeline, PluginChoice, Training
+from fedcore.wire.spec import Pipeline, PluginChoice, Training
 
 LEAST_ROWS: Final = 100
 """How many rows stand behind what leaves where no policy says how many: the default of `minimum_rows`."""
@@ -67,6 +67,7 @@ class Distribution(Local):
     version: str | None = None
     digest: str | None = None
     holds_keys: bool = False
+    checks_releases: bool = True
 
 
 class StatePath(Local):
@@ -107,7 +108,7 @@ class Work(Local):
     training: Training
     classes: Annotated[int, Field(ge=2, le=64)] | None = None
     reader: Name | None = None
-    reader_options: Options = Field(default_factory=dict)
+    reader_options: dict[str, JsonValue] = Field(default_factory=dict)
     files: tuple[File, ...] = ()
     parts: Annotated[tuple[Part, ...], Field(max_length=1_000_000)] = ()
     place: int = 0

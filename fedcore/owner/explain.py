@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel
 
 from fedcore.owner.config import Config
 from fedcore.owner.config_problems import models_in, place_of
+
+_SECRET: Final = re.compile(r"pass(word|phrase|wd)|secret|token|key|credential", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,11 @@ def _tables(value: Any) -> Iterator[tuple[int | str | None, BaseModel]]:
         yield from enumerate(value)
 
 
+def _shown_under(name: str, value: Any) -> str:
+    """The value of an option; one that is a secret by its name is not for a screen, nor for who gets a copy."""
+    return "(hidden)" if _SECRET.search(name) else _shown(value)
+
+
 def _shown(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -60,7 +68,7 @@ def _shown(value: Any) -> str:
     if isinstance(value, tuple | list):
         return f"[{', '.join(_shown(item) for item in value)}]" if value else "none"
     if isinstance(value, dict):
-        return f"{{{', '.join(f'{key} = {_shown(item)}' for key, item in value.items())}}}"
+        return f"{{{', '.join(f'{key} = {_shown_under(key, item)}' for key, item in value.items())}}}"
     if value is None:
         return "any"
     return f'"{value}"' if isinstance(value, str) else str(value)

@@ -6,12 +6,14 @@ declare; of what is not installed nothing is known, and nothing runs.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from fedcore.owner.checkup import what_it_shows
+from fedcore.owner.console import marked
 from fedcore.owner.deciding import Governed
 from fedcore.owner.facts import DatasetFacts
 from fedcore.owner.held_grant import HeldGrant
@@ -20,7 +22,7 @@ from fedcore.owner.limits import Limits
 from fedcore.owner.reach import reached
 from fedcore.owner.standing import Stand, stand_of
 from fedcore.plugin_api.registry import Registry
-from fedcore.wire.access import Standing
+from fedcore.wire.access import AccessRequest, Standing
 from fedcore.wire.keys import fingerprint
 from fedcore.wire.spec import Pipeline, Protocol
 
@@ -93,12 +95,21 @@ def _standing(held: HeldGrant, stand: Stand, now: float) -> Iterator[str]:
 def _who(governed: Governed, held: HeldGrant) -> Iterator[str]:
     yield f"{scientist_of(governed, held)}, who signs as of {held.request.organisation}"
     yield f"key {held.signed.signer}"
-    yield f"for {held.request.purpose}" + (f": {held.request.reason}" if held.request.reason else "")
+    yield from _why_asked(held.request)
     asked = held.request.dataset
     now = governed.datasets.facts(asked.name)
     other = isinstance(now, DatasetFacts) and now.version != asked.version
     changed = ", which is not its version now: nothing runs, the scientist must ask anew" if other else ""
     yield f"dataset {asked.name}, version {asked.version[:12]}{changed}"
+
+
+def _why_asked(request: AccessRequest) -> Iterator[str]:
+    """The purpose and the scientist's own words, which may have several lines."""
+    if "\n" not in request.reason.strip():
+        yield f"for {request.purpose}" + (f": {request.reason}" if request.reason else "")
+        return
+    yield f"for {request.purpose}; the reason given:"
+    yield from marked(request.reason)
 
 
 def _limits(governed: Governed, held: HeldGrant) -> Iterator[str]:
@@ -123,11 +134,16 @@ def _steps(registry: Registry, pipeline: Pipeline) -> str:
     known = registry.names("preprocessing")
     shown = []
     for step in pipeline.steps:
-        options = ", ".join(f"{name} = {value}" for name, value in step.options.items())
+        options = ", ".join(f"{name} = {_quoted(value)}" for name, value in step.options.items())
         plugin: Any = registry.get("preprocessing", step.name) if step.name in known else None
         pieces = " [pieces of words]" if plugin is not None and plugin.shows_characters else ""
         shown.append(step.name + (f"({options})" if options else "") + pieces)
     return " → ".join(shown)
+
+
+def _quoted(value: object) -> str:
+    """An option's value with its texts in quotation marks, so that no text looks like another step."""
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _shows(registry: Registry, held: HeldGrant) -> Iterator[str]:

@@ -15,6 +15,7 @@ from typing import Final
 from fedcore.owner.config_problems import ConfigError
 from fedcore.owner.coordinator_api import CoordinatorApi, CoordinatorAway, CoordinatorRefused
 from fedcore.owner.deciding import Governed, Governing
+from fedcore.owner.dropping import Dropping
 from fedcore.owner.grants import COORDINATOR, GrantStore
 from fedcore.owner.held_grant import HeldGrant, short
 from fedcore.owner.home import Home
@@ -35,6 +36,10 @@ MOST_OF_STRANGERS: Final = 100
 """How many grants of scientists whom the policy does not name are kept, for their owner to see. More are dropped."""
 
 
+MOST_PAGES: Final = 100
+"""How many answers are read at once before anything else is done: a coordinator could go on for ever."""
+
+
 class Granting:
     """Keeps the grants of one home and the coordinator's knowledge of them in step."""
 
@@ -48,7 +53,9 @@ class Granting:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._home, self._api, self._governing = home, api, governing
-        self._grants, self._journal, self._clock = grants, journal, clock
+        self._grants, self._clock = grants, clock
+        self._dropping = Dropping(journal, EntryKind.GRANT, clock)
+        self._stopping = threading.Event()
         self._rung = threading.Event()
         self._serial = 0
         self._cursor = 0
@@ -72,6 +79,7 @@ class Granting:
 
     def run(self, stopping: threading.Event) -> None:
         """Keep in step until the host stops."""
+        self._stopping = stopping
         while not stopping.is_set():
             pause = PAUSE_SECONDS
             try:
@@ -85,6 +93,10 @@ class Granting:
                 logger.exception("Grants could not be looked at")
             self._rung.wait(pause)
             self._rung.clear()
+
+    def close(self) -> None:
+        """Journal what was dropped and is not told yet."""
+        self._dropping.close()
 
     def sync(self) -> None:
         """Fetch what is new, and tell what has changed. Raises what keeps it from doing so; the rest is done later."""
@@ -113,7 +125,9 @@ class Granting:
         return self._grants.revision, file.st_mtime_ns, file.st_size
 
     def _fetch(self, governed: Governed) -> None:
-        while True:
+        for _ in range(MOST_PAGES):
+            if self._stopping.is_set():
+                break
             found = self._api.notices(self._cursor)
             for problem in found.malformed:
                 self._drop(None, problem)
@@ -122,6 +136,7 @@ class Granting:
             if found.cursor <= self._cursor:
                 return
             self._cursor = found.cursor
+        self._fetched = False  # There may be more, and what was taken is told first.
 
     def _take(self, signed: Signed, governed: Governed) -> None:
         """Take in one notice, if it comes from the pinned coordinator and is about data of this host."""
@@ -157,10 +172,7 @@ class Granting:
 
     def _drop(self, signed: Signed | None, problem: WireError) -> None:
         logger.warning("Dropped a grant: %s", problem)
-        known = {} if signed is None else {"message": signed.digest, "signer": signed.signer}
-        self._journal.append(
-            EntryKind.GRANT, {**known, "dropped": problem.code.value, "why": problem.detail[:500]}
-        )
+        self._dropping.note(signed, problem.code, problem.detail)
 
     def _tell(self, governed: Governed) -> None:
         for held in self._grants.all():

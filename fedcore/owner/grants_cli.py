@@ -9,10 +9,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
-from fedcore.owner.console import HomeOption, out, told_plainly
+from fedcore.owner.console import HomeOption, add_row, say, show_table, table, told_plainly
 from fedcore.owner.deciding import Governed, Governing
 from fedcore.owner.grant_texts import (
     limits_in_words,
@@ -51,12 +49,11 @@ def list_grants(home: HomeOption = DEFAULT_HOME) -> None:
     """List every grant with its standing, who asked, its limits, and what exceeds which ceiling."""
     with told_plainly(), _opened(home) as (grants, place):
         governed, now = Governing(place).governed(), time.time()
-        table = Table(
-            *("grant", "standing", "scientist", "dataset", "limits", "why"), box=None, padding=(0, 2, 0, 0)
-        )
+        found = table("grant", "standing", "scientist", "dataset", "limits", "why")
         for held in grants.all():
             stand = stand_under(governed, held)
-            row = (
+            add_row(
+                found,
                 short(held.digest),
                 standing_in_words(held, stand, now),
                 scientist_of(governed, held),
@@ -64,13 +61,10 @@ def list_grants(home: HomeOption = DEFAULT_HOME) -> None:
                 limits_in_words(held.limits),
                 "; ".join(stand.why),
             )
-            table.add_row(*map(escape, row))
-        if table.row_count:
-            out.print(table)
+        if found.row_count:
+            show_table(found)
         else:
-            out.print(
-                "No grant is known here yet. They arrive when a request is approved at the coordinator."
-            )
+            say("No grant is known here yet. They arrive when a request is approved at the coordinator.")
 
 
 @app.command()
@@ -78,11 +72,12 @@ def show(grant: Digits, home: HomeOption = DEFAULT_HOME) -> None:
     """Say in plain words what would run under a grant, what it shows, and what cannot be called back."""
     with told_plainly(), _opened(home) as (grants, place):
         held, governed = grants.beginning_with(grant), Governing(place).governed()
-        out.print(f"Grant {held.digest}", markup=False)
+        say(f"Grant {held.digest}")
         for paragraph in paragraphs(governed, held, stand_under(governed, held), time.time()):
-            out.print(f"\n{paragraph.title}", markup=False)
+            say()
+            say(paragraph.title)
             for line in paragraph.lines:
-                out.print(f"  {line}", markup=False)
+                say(line, indent=2)
 
 
 @app.command()
@@ -130,7 +125,7 @@ def tighten(
         if not changes:
             raise GrantError("Say what to narrow, such as --releases 2 or --until 2027-12-31.")
         held = grants.tighten(held.digest, this_user(), held.narrowed(**changes), reason)
-        out.print(f"Grant {short(held.digest)} goes as far as: {limits_in_words(held.limits)}.", markup=False)
+        say(f"Grant {short(held.digest)} goes as far as: {limits_in_words(held.limits)}.")
 
 
 @app.command()
@@ -142,7 +137,7 @@ def refuse(
     """Refuse a grant, for good. The scientist may ask anew."""
     with told_plainly(), _opened(home) as (grants, _place):
         held = grants.refuse(grants.beginning_with(grant).digest, this_user(), reason)
-        out.print(f"Grant {short(held.digest)} is refused: nothing runs under it.", markup=False)
+        say(f"Grant {short(held.digest)} is refused: nothing runs under it.")
 
 
 @app.command()
@@ -150,10 +145,9 @@ def revoke(grant: Digits, reason: Reason = "", home: HomeOption = DEFAULT_HOME) 
     """Revoke a grant at once and for good: the next order is refused, and what is under way does not leave."""
     with told_plainly(), _opened(home) as (grants, _place):
         held = grants.revoke(grants.beginning_with(grant).digest, this_user(), reason)
-        out.print(
+        say(
             f"Grant {short(held.digest)} is revoked: nothing more leaves this host under it. What was handed over "
             "before cannot be called back.",
-            markup=False,
         )
 
 
@@ -219,7 +213,6 @@ def _check_possible(governed: Governed, held: HeldGrant) -> None:
 
 def _say(held: HeldGrant, stand: Stand) -> None:
     waits = "" if stand.standing is Standing.IN_FORCE else f" It still waits: {'; '.join(stand.why)}."
-    out.print(
+    say(
         f"Grant {short(held.digest)} is confirmed, as far as: {limits_in_words(held.limits)}.{waits}",
-        markup=False,
     )

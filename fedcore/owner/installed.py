@@ -42,6 +42,7 @@ def distributions_of(policy: Config) -> tuple[Distribution, ...]:
             version=plugin.version,
             digest=plugin.digest,
             holds_keys=plugin.holds_keys,
+            checks_releases=plugin.checks_releases,
         )
         for plugin in policy.plugins
     )

@@ -46,10 +46,7 @@ FIRST_STATUS: Final = 64
 _CODES: Final = tuple(RefusalCode)
 _OPEN_FILES: Final = 512
 _MOST_OPEN_FILES: Final = 65_536
-_CLONE_NEWUSER: Final = 0x10000000
-_CLONE_NEWNET: Final = 0x40000000
 _PR_SET_PDEATHSIG: Final = 1
-_PR_SET_NO_NEW_PRIVS: Final = 38
 _FULL_DISK: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 
@@ -144,7 +141,10 @@ def leave_network() -> bool:
     """Move this process into a network namespace of its own, without any interface. False where that is denied."""
     if sys.platform != "linux":
         return False
-    return any(_libc.unshare(flags) == 0 for flags in (_CLONE_NEWNET, _CLONE_NEWUSER | _CLONE_NEWNET))
+    return any(
+        _libc.unshare(flags) == 0
+        for flags in (kernel.CLONE_NEWNET, kernel.CLONE_NEWUSER | kernel.CLONE_NEWNET)
+    )
 
 
 def _be_the_worker(work: Callable[[], None], limits: Limits, reach: Reach | None, parent: int) -> NoReturn:
@@ -172,15 +172,15 @@ def _confine(limits: Limits) -> None:
         signal.signal(number, signal.SIG_DFL)
     _close_inherited(_log_files() | _launcher())
     if sys.platform == "linux":
-        _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+        _libc.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     if not leave_network():
         logger.warning(
             "The kernel gives no network namespace of its own: plugins here can reach the network."
         )
-    _limit(resource.RLIMIT_CORE, 0)
-    _limit(resource.RLIMIT_NOFILE, _OPEN_FILES)
-    _limit(resource.RLIMIT_CPU, limits.seconds, limits.seconds + 5)
-    _limit(resource.RLIMIT_AS, _address_space() + limits.memory_mb * 1024 * 1024)
+    kernel.limit(resource.RLIMIT_CORE, 0)
+    kernel.limit(resource.RLIMIT_NOFILE, _OPEN_FILES)
+    kernel.limit(resource.RLIMIT_CPU, limits.seconds, limits.seconds + 5)
+    kernel.limit(resource.RLIMIT_AS, kernel.address_space() + limits.memory_mb * 1024 * 1024)
 
 
 def _stay_within(reach: Reach) -> None:
@@ -209,20 +209,6 @@ def _log_files() -> set[int]:
 
 def _launcher() -> set[int]:
     return set() if LAUNCHER.descriptor is None else {LAUNCHER.descriptor}
-
-
-def _limit(what: int, amount: int, most: int | None = None) -> None:
-    limits = (amount, amount if most is None else most)
-    hard = resource.getrlimit(what)[1]
-    if hard != resource.RLIM_INFINITY:
-        limits = (min(limits[0], hard), min(limits[1], hard))
-    resource.setrlimit(what, limits)
-
-
-def _address_space() -> int:
-    """Bytes of address space that this process has already: the warmed libraries."""
-    statm = Path("/proc/self/statm")
-    return int(statm.read_text().split()[0]) * resource.getpagesize() if statm.exists() else 0
 
 
 def _watch(pid: int, seconds: float, heartbeat: Callable[[], None] | None) -> bool:

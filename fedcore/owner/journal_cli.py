@@ -7,10 +7,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
-from fedcore.owner.console import HomeOption, out, told_plainly
+from fedcore.owner.console import HomeOption, add_row, say, show_table, table, told_plainly
 from fedcore.owner.home import DEFAULT_HOME, Home, HomeError
 from fedcore.owner.journal import Journal
 from fedcore.owner.journal_checks import unrecorded_releases
@@ -36,11 +34,11 @@ def show(
             found = [
                 entry for entry in journal.entries() if not run or f'"run":"{run.lower()}' in entry.content
             ]
-        table = Table("entry", "time", "kind", "content", box=None, padding=(0, 2, 0, 0))
+        shown = table("entry", "time", "kind", "content")
         for entry in found[-last:]:
             at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.at))
-            table.add_row(str(entry.serial), at, escape(entry.kind), escape(entry.content))
-        out.print(table)
+            add_row(shown, str(entry.serial), at, entry.kind, entry.content)
+        show_table(shown)
 
 
 @app.command()
@@ -64,8 +62,8 @@ def verify(
                     f"order {missing[0]}. Its end was cut off: keep a copy for an inquiry, and "
                     "compare it with a backup."
                 )
-            out.print(f"{count} entries, and the chain holds.")
-            out.print(f"head: {journal.head}", markup=False)
+            say(f"{count} entries, and the chain holds.")
+            say(f"head: {journal.head}")
 
 
 def _existing(place: Home) -> Path:

@@ -11,13 +11,12 @@ from fractions import Fraction
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from fedcore.owner.budgets import Budget, dataset_budget, grant_budget
 from fedcore.owner.chain import ChainBroken, Entry, Head
 from fedcore.owner.config import Config
-from fedcore.owner.console import HomeOption, out, told_plainly
+from fedcore.owner.console import HomeOption, add_row, say, show_table, table, told_plainly
 from fedcore.owner.grants import GrantStore, this_user
 from fedcore.owner.held_grant import short
 from fedcore.owner.home import DEFAULT_HOME, Home
@@ -42,12 +41,12 @@ def show(
     with told_plainly(), _opened(place) as ledger:
         policy = place.load_config()
         held = ledger.held()
-        out.print("The ledger is current." if held is None else f"The ledger is HELD. {held}", markup=False)
-        out.print(_of_datasets(ledger, policy))
-        out.print(_of_grants(ledger, policy, place))
+        say("The ledger is current." if held is None else f"The ledger is HELD. {held}")
+        show_table(_of_datasets(ledger, policy))
+        show_table(_of_grants(ledger, policy, place))
         entries = list(ledger.chain.entries())
         if last:
-            out.print(_of_entries(entries[-last:]))
+            show_table(_of_entries(entries[-last:]))
 
 
 @app.command()
@@ -67,8 +66,8 @@ def verify(
             raise LedgerError(
                 f"{error} Keep a copy for an inquiry, and restore the file from a backup."
             ) from None
-        out.print(f"{count} entries, and the chain holds.")
-        out.print("head: {}:{}".format(*ledger.chain.head()), markup=False)
+        say(f"{count} entries, and the chain holds.")
+        say("head: {}:{}".format(*ledger.chain.head()))
         held = ledger.held()
         if held is not None:
             raise LedgerError(f"The ledger is held. {held}")
@@ -102,7 +101,7 @@ def accept(
             lost = (
                 f"entries {first} to {until} are lost" if until >= first else "no entry is known to be lost"
             )
-            out.print(f"Entry {entry.serial}: {lost}; the ledger goes on.", markup=False)
+            say(f"Entry {entry.serial}: {lost}; the ledger goes on.")
 
 
 @contextmanager
@@ -116,7 +115,7 @@ def _opened(place: Home) -> Iterator[Ledger]:
 
 def _of_datasets(ledger: Ledger, policy: Config) -> Table:
     """Every dataset that is offered, or that something was booked on."""
-    table = _table("dataset", "budget", "spent", "left", "delta", "runs", "row counts")
+    found = table("dataset", "budget", "spent", "left", "delta", "runs", "row counts")
     booked = {entry.dataset for entry in ledger.chain.entries() if entry.dataset}
     for name in sorted(booked | set(policy.datasets)):
         offer = policy.datasets.get(name)
@@ -125,12 +124,12 @@ def _of_datasets(ledger: Ledger, policy: Config) -> Table:
         entries = ledger.booked(dataset=name)
         runs = sum(entry.kind == "reserved" for entry in entries)
         figures = _figures(ledger.spent(delta, dataset=name), budget, delta)
-        table.add_row(escape(name), *figures, str(runs), str(len(entries) - runs))
-    return table
+        add_row(found, name, *figures, str(runs), str(len(entries) - runs))
+    return found
 
 
 def _of_grants(ledger: Ledger, policy: Config, place: Home) -> Table:
-    table = _table("grant", "dataset", "budget", "spent", "left", "delta", "runs")
+    found = table("grant", "dataset", "budget", "spent", "left", "delta", "runs")
     grants = {entry.grant: entry.dataset for entry in ledger.chain.of("reserved")}
     with Journal(place.journal_path) as journal, GrantStore(place.grants_path, journal) as known:
         for digest, dataset in grants.items():
@@ -142,17 +141,17 @@ def _of_grants(ledger: Ledger, policy: Config, place: Home) -> Table:
             runs = len(ledger.booked(grant=digest))
             covered = "?" if held is None else str(held.limits.releases)
             figures = _figures(ledger.spent(delta, grant=digest), budget, delta)
-            table.add_row(short(digest), escape(dataset), *figures, f"{runs} of {covered}")
-    return table
+            add_row(found, short(digest), dataset, *figures, f"{runs} of {covered}")
+    return found
 
 
 def _of_entries(entries: list[Entry]) -> Table:
-    table = _table("entry", "time", "kind", "subject", "what")
+    found = table("entry", "time", "kind", "subject", "what")
     for entry in entries:
         at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.at))
         subject = entry.subject if entry.kind == "counted" else short(entry.subject)
-        table.add_row(str(entry.serial), at, entry.kind, escape(subject), escape(_what(entry)))
-    return table
+        add_row(found, str(entry.serial), at, entry.kind, subject, _what(entry))
+    return found
 
 
 def _what(entry: Entry) -> str:
@@ -179,10 +178,6 @@ def _figures(spent: int | None, budget: Budget | None, delta: float) -> tuple[st
 
 def _shown(micro: int) -> str:
     return f"{micro / MICRO:.6g}"
-
-
-def _table(*titles: str) -> Table:
-    return Table(*titles, box=None, padding=(0, 2, 0, 0))
 
 
 def _head(text: str) -> Head:

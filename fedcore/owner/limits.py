@@ -71,8 +71,8 @@ class Limits(Local):
             "backends": ", ".join(self.backends) or "none",
             "models": ", ".join(self.models) or "none",
             "epsilon_micro": f"epsilon {shown_epsilon(self.epsilon_micro)}",
-            "releases": f"{self.releases} runs",
-            "minimum_owners": f"at least {self.minimum_owners} owners",
+            "releases": f"{self.releases} run{'s' * (self.releases != 1)}",
+            "minimum_owners": f"at least {self.minimum_owners} owner{'s' * (self.minimum_owners != 1)}",
             "expires_at": f"until {moment:%Y-%m-%d %H:%M} UTC",
             "download": "with download" if self.download else "without download",
         }

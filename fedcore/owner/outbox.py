@@ -7,12 +7,12 @@ beside the agent, on the same database; the agent sends what was let go.
 
 from __future__ import annotations
 
-import getpass
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from fedcore.owner.config import Config
+from fedcore.owner.grants import this_user
 from fedcore.owner.home import Home, HomeError
 from fedcore.owner.journal import EntryKind, Journal
 from fedcore.owner.orders import Life, OrderStore, StoredOrder, report_of
@@ -82,7 +82,7 @@ class Outbox:
 
     def _note(self, waiting: Waiting, decision: dict[str, bool | str]) -> None:
         stored = waiting.stored
-        known = {"order": stored.id, "run": stored.run, "phase": stored.phase.value, "by": getpass.getuser()}
+        known = {"order": stored.id, "run": stored.run, "phase": stored.phase.value, "by": this_user()}
         report = "" if stored.report is None else stored.report.digest
         with Journal(self._home.journal_path) as journal:
             journal.append(EntryKind.DECISION, {**known, "report": report, **decision})

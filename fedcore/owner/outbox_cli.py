@@ -7,10 +7,8 @@ from contextlib import contextmanager
 from typing import Annotated
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
-from fedcore.owner.console import HomeOption, out, told_plainly
+from fedcore.owner.console import HomeOption, add_row, say, show_table, table, told_plainly
 from fedcore.owner.home import DEFAULT_HOME, Home
 from fedcore.owner.orders import OrderStore
 from fedcore.owner.outbox import Outbox, described, shown_time
@@ -29,24 +27,24 @@ def list_waiting(home: HomeOption = DEFAULT_HOME) -> None:
     with _outbox(home) as (_, outbox):
         waiting = outbox.waiting()
         if not waiting:
-            out.print("Nothing waits.")
+            say("Nothing waits.")
             return
-        table = Table("order", "run", "phase", "bytes", "answer until", box=None, padding=(0, 2, 0, 0))
+        found = table("order", "run", "phase", "bytes", "answer until")
         for answer in waiting:
             until = shown_time(min(answer.order.expires_at, answer.spec.deadline))
             run = f"{answer.stored.run[:12]} {answer.spec.title}"
-            table.add_row(answer.stored.id, escape(run), answer.stored.phase, str(answer.size), until)
-        out.print(table)
+            add_row(found, answer.stored.id, run, answer.stored.phase, str(answer.size), until)
+        show_table(found)
 
 
 @app.command()
 def show(order: OrderArgument, home: HomeOption = DEFAULT_HOME) -> None:
     """Show in plain words what would leave."""
     with _outbox(home) as (place, outbox):
-        table = Table("", "", box=None, show_header=False, padding=(0, 2, 0, 0))
+        found = table("", "", show_header=False)
         for name, text in described(outbox.find(order), place.load_config()):
-            table.add_row(escape(name), escape(text))
-        out.print(table)
+            add_row(found, name, text)
+        show_table(found)
 
 
 @app.command()
@@ -55,7 +53,7 @@ def release(order: OrderArgument, home: HomeOption = DEFAULT_HOME) -> None:
     with _outbox(home) as (_, outbox):
         waiting = outbox.find(order)
         outbox.release(waiting)
-        out.print(f"Released: {waiting.stored.id}. The agent sends it now, or when it next runs.")
+        say(f"Released: {waiting.stored.id}. The agent sends it now, or when it next runs.")
 
 
 @app.command()
@@ -68,7 +66,7 @@ def refuse(
     with _outbox(home) as (_, outbox):
         waiting = outbox.find(order)
         outbox.refuse(waiting, reason)
-        out.print(f"Refused: {waiting.stored.id}. What waited is deleted.")
+        say(f"Refused: {waiting.stored.id}. What waited is deleted.")
 
 
 @contextmanager

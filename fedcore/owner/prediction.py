@@ -15,6 +15,9 @@ from functools import partial
 from pathlib import Path
 from typing import TextIO
 
+from fedcore.owner.confined.calling import PluginStopped
+from fedcore.owner.console import visible
+from fedcore.owner.datasets import DatasetProblem
 from fedcore.owner.deciding import Governed
 from fedcore.owner.description import File, Kind, Part, StatePath, Work
 from fedcore.owner.home import Home, HomeError
@@ -57,9 +60,10 @@ def predict(home: Home, run: str, log: Path, out: Path | None = None) -> int:
 def _write(target: TextIO, classes: tuple[str, ...], rows: Iterable[tuple[int, float, str]]) -> int:
     writer = csv.writer(target)
     writer.writerow(["class", "probability", "line"])
+    at_a_terminal = target.isatty()
     count = 0
     for number, probability, line in rows:
-        writer.writerow([classes[number], f"{probability:.6f}", line])
+        writer.writerow([classes[number], f"{probability:.6f}", visible(line) if at_a_terminal else line])
         count += 1
     return count
 
@@ -108,11 +112,11 @@ def _described(home: Home, governed: Governed, folder: RunFolder, log: Path) -> 
         raise HomeError(
             f"Run {folder.directory.name} has no dataset of this host, so it says nothing of its logs."
         )
-    dataset = governed.datasets.open(named.name)
     worker = governed.policy.worker
     try:
+        dataset = governed.datasets.open(named.name)
         shards = dataset.reader.shards([SourceFile(log.absolute())], worker.shard_bytes)
-    except UnreadableDataset as error:
+    except (UnreadableDataset, PluginStopped, DatasetProblem) as error:
         raise HomeError(str(error)) from None
     return Work(
         kind=Kind.PREDICT,

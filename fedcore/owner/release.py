@@ -4,7 +4,8 @@ How to read it: `PERMITTED` (in `fedcore.owner.release_checks`) says what may le
 which result, which artefacts, and for whom. `CHECKS` beside it is the gate, one line for each check; they see what
 would leave and the policy, and nothing else. Whatever is not clearly allowed is refused, an error inside a check
 included. After them come the checks that installed plugins add through the hook `fedcore_before_release`: every
-implementation is asked, and a refusal, an error, or an answer that is no verdict refuses.
+implementation is asked, and a refusal, an error, or an answer that is no verdict refuses. So does a package that the
+policy names and that could not be loaded: nobody knows what its checks would have said.
 
 What leaves exactly, and why: under `pooled` the number of rows, because the rows themselves leave; counts of scores by
 class, because metrics are computed from them (`minimum_class_rows` bounds what they say of single rows); wall times.
@@ -84,7 +85,13 @@ def leaving_of(work: PhaseWork, outcome: Outcome) -> Leaving:
 
 
 def ask_all(registry: Registry, release: Release) -> Decision:
-    """Ask every implementation of the veto. The first that does not clearly allow decides."""
+    """Ask every implementation of the veto. The first that does not clearly allow, or cannot be asked, decides."""
+    for why in registry.unasked:
+        return Refused(
+            RefusalCode.RELEASE_REFUSED,
+            f"{why} It may check releases and cannot be asked, so nothing is released. Mend it, take it out of "
+            "[[plugins]], or set checks_releases = false in its entry if it has no such check.",
+        )
     for implementation in registry.veto.get_hookimpls():
         where = f"The check {implementation.plugin_name}"
         known: dict[str, Any] = {"release": release}

@@ -24,6 +24,7 @@ from typing import Final, Self
 from fedcore.broker import embedded
 from fedcore.owner.agent import Agent
 from fedcore.owner.celery_app import CeleryBell, make_app
+from fedcore.owner.console import visible
 from fedcore.owner.coordinator_api import CoordinatorApi
 from fedcore.owner.home import Home
 
@@ -217,6 +218,13 @@ def _stopped_by_signals(stopping: threading.Event) -> Iterator[None]:
             signal.signal(number, handling)
 
 
+class PlainFormatter(logging.Formatter):
+    """Messages may hold what others wrote: nothing in them moves the cursor or looks like an entry of its own."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return "\n    ".join(visible(line) for line in super().formatMessage(record).split("\n"))
+
+
 @contextmanager
 def _log_of(home: Home) -> Iterator[None]:
     """The agent's own log: to the screen, and to a file that only this user can read."""
@@ -228,7 +236,7 @@ def _log_of(home: Home) -> Iterator[None]:
     ]
     root = logging.getLogger()
     for handler in handlers:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        handler.setFormatter(PlainFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         root.addHandler(handler)
     root.setLevel(logging.INFO)
     logging.getLogger("httpx").setLevel(logging.WARNING)

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +24,7 @@ from fedcore.owner.home import Home
 from fedcore.owner.journal import EntryKind, Journal, JournalError
 from fedcore.owner.ledger import Ledger, LedgerError
 from fedcore.owner.spool import replacing
+from fedcore.wire.codes import RefusalCode
 from fedcore.wire.encoding import WireError
 from fedcore.wire.heads import HeadReceipt, LedgerHead
 from fedcore.wire.signing import Signed
@@ -32,6 +34,9 @@ logger = logging.getLogger(__name__)
 LOOK_SECONDS: Final = 20.0
 REPEAT_SECONDS: Final = 300.0
 """A head is signed anew, with another nonce, as soon as it changes, and after this long."""
+
+TELL_AGAIN_SECONDS: Final = 3600.0
+"""A message of a peer that is no good is journalled, and the next of the same kind only after this long."""
 
 _REMEMBERED: Final = 16
 
@@ -83,6 +88,7 @@ class Witnessing:
         self._asking_for: Head | None = None
         self._confirmed_at: float | None = None
         self._held: str | None = None
+        self._told: dict[tuple[str, RefusalCode], float] = {}
 
     def confirmed_at(self) -> float | None:
         """When this agent asked the question that a peer has last answered with nothing that the ledger lacks."""
@@ -108,10 +114,13 @@ class Witnessing:
         if not peers:
             return
         found = self._api.exchange_heads(self._question())
-        self._take([receipt for receipt in found.receipts if receipt.signer in peers])
+        for receipt in found.receipts:
+            if receipt.signer in peers:
+                self._one(receipt, self._take)
+        self._journal_whether_held()
         for head in found.heads:
             if head.signer in peers:
-                self._answer(head)
+                self._one(head, self._answer)
 
     def _question(self) -> Signed:
         """This ledger's head, signed with a nonce; the same text while nothing has changed and it is recent."""
@@ -126,20 +135,36 @@ class Witnessing:
             self._asked = {**dict(kept), self._asking.digest: now}
         return self._asking
 
-    def _take(self, receipts: Iterable[Signed]) -> None:
-        for signed in receipts:
-            receipt = signed.open(HeadReceipt)
-            asked_at = self._asked.get(receipt.asked)
-            if asked_at is None:
-                continue  # A receipt for a question of an earlier agent says nothing of now.
-            latest = receipt.latest.open(LedgerHead, signer=self._home.card.signing)
-            head, peer = Head(latest.serial, latest.digest), self._name_of(signed.signer)
-            entry = self._ledger.chain.at(head.serial)
-            if head.serial and (entry is None or entry.head != head):
-                self._ledger.note_head(peer, head)
-            if self._ledger.held() is None:
-                self._confirmed_at = max(asked_at, self._confirmed_at or 0.0)
-        self._journal_whether_held()
+    def _one(self, signed: Signed, treat: Callable[[Signed], None]) -> None:
+        """Take in or answer one message. What is wrong with it is this peer's, and keeps no other from being heard."""
+        try:
+            treat(signed)
+        except CoordinatorRefused as error:
+            logger.warning("The coordinator did not take a receipt for %s: %s", signed.signer, error)
+        except WireError as error:
+            self._pass_over(signed, error)
+
+    def _pass_over(self, signed: Signed, error: WireError) -> None:
+        peer, now = self._name_of(signed.signer), self._clock()
+        logger.warning("A ledger head or receipt is passed over. %s: %s", peer, error)
+        kind = (signed.signer, error.code)
+        if now - self._told.get(kind, -math.inf) > TELL_AGAIN_SECONDS:
+            self._told[kind] = now
+            dropped = {"dropped": error.code.value, "why": error.detail[:500], "message": signed.digest}
+            self._journal.append(EntryKind.EVENT, {"witness": peer, **dropped})
+
+    def _take(self, signed: Signed) -> None:
+        receipt = signed.open(HeadReceipt)
+        asked_at = self._asked.get(receipt.asked)
+        if asked_at is None:
+            return  # A receipt for a question of an earlier agent says nothing of now.
+        latest = receipt.latest.open(LedgerHead, signer=self._home.card.signing)
+        head, peer = Head(latest.serial, latest.digest), self._name_of(signed.signer)
+        entry = self._ledger.chain.at(head.serial)
+        if head.serial and (entry is None or entry.head != head):
+            self._ledger.note_head(peer, head)
+        if self._ledger.held() is None:
+            self._confirmed_at = max(asked_at, self._confirmed_at or 0.0)
 
     def _answer(self, head: Signed) -> None:
         head.open(LedgerHead)

@@ -69,4 +69,6 @@ class Plugin(ABC, Generic[SomeOptions]):
         """Load what the first use would load, such as compiled code. A worker calls it before it forks."""
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name} {self.options!r}>"
+        """Name and the names of its options: a value may be a password, and this goes to logs."""
+        names = ", ".join(type(self.options).model_fields)
+        return f"<{type(self).__name__} {self.name}({names})>"

@@ -6,8 +6,6 @@ hook is an error, as are two providers of one name: nothing is renamed or shadow
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
 import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -21,6 +19,13 @@ import pluggy
 from fedcore.plugin_api import hookspecs
 from fedcore.plugin_api.aggregators import Aggregator
 from fedcore.plugin_api.backends import EncryptionBackend
+from fedcore.plugin_api.footprint import (
+    ENTRY_POINT_GROUP,
+    distribution_digest,
+    folder_digest,
+    packages_of,
+    trespasses,
+)
 from fedcore.plugin_api.models import ModelType
 from fedcore.plugin_api.plugins import PLUGIN_API_VERSION, Plugin
 from fedcore.plugin_api.readers import DatasetReader
@@ -29,7 +34,6 @@ from fedcore.wire.codes import RefusalCode
 from fedcore.wire.encoding import WireError
 from fedcore.wire.orders import PluginPin
 
-ENTRY_POINT_GROUP: Final = "fedcore.plugins"
 BUILT_IN: Final = "fedcore"
 
 GROUPS: Final[dict[str, tuple[str, type[Plugin[Any]]]]] = {
@@ -73,15 +77,18 @@ class Registry:
         modules: Iterable[object] = (),
         digests: Mapping[type[Plugin[Any]], str] | None = None,
         not_loaded: Iterable[str] = (),
+        unasked: Iterable[str] = (),
     ) -> None:
         """A registry of the given modules or objects with hook implementations.
 
         `digests` has those of classes that stand for a plugin elsewhere, instead of their own files; `not_loaded`
-        says of each allowed distribution that was left out why.
+        says of each allowed distribution that was left out why, and `unasked` of those among them that may have a
+        check of releases.
         """
         self._pluggy = pluggy.PluginManager(hookspecs.PROJECT)
         self._digests = dict(digests or {})
         self.not_loaded = tuple(not_loaded)
+        self.unasked = tuple(unasked)
         self._pluggy.add_hookspecs(hookspecs)
         self._classes: dict[str, dict[str, type[Plugin[Any]]]] = {}
         for module in modules:
@@ -207,51 +214,27 @@ def installed_entry_points(
     return [point for point in found.entry_points if point.group == ENTRY_POINT_GROUP]
 
 
+def check_footprint(wanted: AllowedDistribution) -> None:
+    """Raise `PluginError` if an allowed distribution has installed more than packages of its own."""
+    found = list(trespasses(installed_distribution(wanted.name), pinned=wanted.digest is not None))
+    if found:
+        raise PluginError(
+            f"Distribution {wanted.name!r} {'; '.join(found[:5])}. What lies there runs or is read outside of any "
+            "confinement: remove the distribution, and ask its author for one that only brings its plugins."
+        )
+
+
 def installed_distribution(name: str) -> Distribution:
     """The installed distribution of this name. Raises `PluginError`."""
-    found = next((d for d in distributions() if d.name.lower() == name.lower()), None)
+    found = next((d for d in distributions() if str(d.name).lower() == name.lower()), None)
     if found is None:
         raise PluginError(f"Distribution {name!r} is allowed but not installed. Install it, or remove it.")
     return found
 
 
-def distribution_digest(distribution: Distribution) -> str:
-    """SHA-256 over names and contents of all code of a distribution, in sorted order: Python files and extensions.
-
-    It is the same however the distribution was installed: for an editable installation its packages are read where
-    they lie.
-    """
-    files = {str(file): Path(str(file.locate())) for file in distribution.files or [] if _is_code(file.name)}
-    for name in _packages_of(distribution):
-        spec = importlib.util.find_spec(name)
-        folders = [] if spec is None else list(spec.submodule_search_locations or [])
-        if spec is not None and spec.origin is not None and not folders:
-            files[Path(spec.origin).name] = Path(spec.origin)
-        for folder in map(Path, folders):
-            files |= {str(file.relative_to(folder.parent)): file for file in _code_below(folder)}
-    return _digest_of({name: file for name, file in files.items() if not name.startswith("__editable__")})
-
-
 def top_level_names(distribution: str) -> list[str]:
     """The top-level packages and modules of an installed distribution. Raises `PluginError`."""
-    return _packages_of(installed_distribution(distribution))
-
-
-def _packages_of(distribution: Distribution) -> list[str]:
-    listed = (distribution.read_text("top_level.txt") or "").split()
-    points = [point.module for point in distribution.entry_points if point.group == ENTRY_POINT_GROUP]
-    files = [str(file) for file in distribution.files or [] if _is_code(file.name)]
-    names = {name.split(".")[0] for name in (*listed, *points)}
-    names |= {file.split("/")[0].removesuffix(".py") for file in files}
-    return sorted(name for name in names if name.isidentifier() and not name.startswith("__editable__"))
-
-
-def _is_code(name: str) -> bool:
-    return name.endswith((".py", ".so", ".pyd"))
-
-
-def _code_below(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if _is_code(path.name) and path.is_file()]
+    return packages_of(installed_distribution(distribution))
 
 
 @cache
@@ -260,20 +243,6 @@ def source_digest(plugin: type[Plugin[Any]]) -> str:
     package = inspect.getmodule(plugin)
     alone = package is not None and not package.__package__
     return folder_digest(Path(inspect.getfile(plugin)), alone)
-
-
-def folder_digest(source: Path, alone: bool) -> str:
-    """SHA-256 over the Python files in the folder of `source`, or over it `alone`."""
-    files = [source] if alone else sorted(source.parent.rglob("*.py"))
-    return _digest_of({str(file.relative_to(source.parent)): file for file in files})
-
-
-def _digest_of(files: Mapping[str, Path]) -> str:
-    digest = hashlib.sha256()
-    for name in sorted(files):
-        content = files[name].read_bytes()
-        digest.update(f"{name}\0{len(content)}\0".encode() + content)
-    return digest.hexdigest()
 
 
 def _path(plugin: type[Plugin[Any]]) -> str:

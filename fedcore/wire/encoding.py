@@ -27,9 +27,15 @@ Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 """A SHA-256 digest in lower-case hexadecimal."""
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$")]
 """A name for datasets, plugins and options: lower case, digits, `_`, `.` and `-`, at most 63 characters."""
-Label = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+_REORDERING: Final = r"\x7f-\x9f\u2028-\u202e\u2066-\u2069"
+"""What no text for people holds: further control characters, separators of lines, and what changes the direction."""
+ONE_LINE: Final = rf"^[^\x00-\x1f{_REORDERING}]*$"
+LINES: Final = rf"^[^\x00-\x08\x0b\x0c\x0e-\x1f{_REORDERING}]*$"
+Label = Annotated[str, Field(min_length=1, max_length=200, pattern=ONE_LINE)]
 """A short text for people, without control characters."""
-Prose = Annotated[str, Field(pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$")]
+Remark = Annotated[str, Field(max_length=200, pattern=ONE_LINE)]
+"""A short text for people, or none."""
+Prose = Annotated[str, Field(pattern=LINES)]
 """A longer text for people: lines and tabs, and no other control characters."""
 Seconds = Annotated[int, Field(ge=0, le=LARGEST_INTEGER)]
 """A moment as whole seconds since 1970-01-01 UTC."""

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from fedcore.wire.catalogue import ColumnKind, MockRef, Sensitivity
 from fedcore.wire.codes import RefusalCode
-from fedcore.wire.encoding import Digest, Label, Message, Name, Prose, PublicKey, Seconds
+from fedcore.wire.encoding import Digest, Label, Message, Name, Prose, PublicKey, Remark, Seconds
 from fedcore.wire.orders import ArtefactRef, OrderId, Phase
 from fedcore.wire.signing import WIRE_VERSION, SignedMessage, WireVersion
 
@@ -183,10 +183,6 @@ class Report(SignedMessage):
         elif self.code is None or self.result is not None or self.artefacts:
             raise ValueError("A report that is refused or failed carries a code, and nothing else.")
         return self
-
-
-Remark = Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
-"""A line for people that may be empty."""
 
 
 class DatasetOffer(Message):

@@ -8,15 +8,36 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from enum import StrEnum
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import AfterValidator, Field, JsonValue, model_validator
 
-from fedcore.wire.encoding import Digest, Label, Message, Name, PublicKey, Seconds
+from fedcore.wire.encoding import LINES, ONE_LINE, Digest, Label, Message, Name, PublicKey, Seconds
 from fedcore.wire.signing import WIRE_VERSION, SignedMessage, WireVersion
 
-Options = dict[Annotated[str, Field(max_length=63)], JsonValue]
+
+def _without_controls(value: JsonValue) -> JsonValue:
+    """Texts of options are shown to the people who decide on them: none has control characters but lines and tabs."""
+    match value:
+        case str() if not _PRINTED.match(value):
+            raise ValueError("An option's text has a control character.")
+        case list():
+            for item in value:
+                _without_controls(item)
+        case dict():
+            for name, item in value.items():
+                _without_controls(name)
+                _without_controls(item)
+    return value
+
+
+_PRINTED: Final = re.compile(LINES)
+Options = dict[
+    Annotated[str, Field(max_length=63, pattern=ONE_LINE)],
+    Annotated[JsonValue, AfterValidator(_without_controls)],
+]
 Nonce = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 
 

@@ -13,13 +13,16 @@ import pytest
 
 from fedcore.owner import granting
 from fedcore.owner.agent import Agent
-from fedcore.owner.coordinator_api import CoordinatorAway
+from fedcore.owner.coordinator_api import CoordinatorAway, Delivered
+from fedcore.owner.dropping import EACH
+from fedcore.owner.granting import MOST_PAGES
 from fedcore.owner.grants import COORDINATOR, GrantStore
 from fedcore.owner.journal import Journal
 from fedcore.owner.orders import Life
 from fedcore.owner.tasks import InlineBell
 from fedcore.wire.access import AccessRequest, Grant, GrantNotice, GrantStanding, Standing
 from fedcore.wire.codes import RefusalCode
+from fedcore.wire.encoding import WireError
 from fedcore.wire.keys import SigningKey
 from fedcore.wire.orders import Order, Phase
 from fedcore.wire.reports import Status
@@ -546,3 +549,32 @@ def test_a_run_is_closed_though_its_grant_is_revoked(cast: Cast, north: Owner, c
     assert not north.home.run_directory(plan.run).exists()
     for some in agents:
         some.close()
+
+
+def test_a_coordinator_whose_notices_never_end_keeps_the_host_from_nothing(
+    agent: Agent, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def notices(after: int) -> Delivered:
+        asked.append(after)
+        return Delivered(after + 1, ())
+
+    monkeypatch.setattr(agent.granting._api, "notices", notices)
+    agent.granting.hear(1)
+    agent.granting.sync()
+    agent.granting.sync()
+    assert asked == list(range(2 * MOST_PAGES)), "it goes on where it was, with a pause between"
+    stopped = threading.Event()
+    stopped.set()
+    agent.granting._stopping = stopped
+    agent.granting.sync()
+    assert len(asked) == 2 * MOST_PAGES
+
+
+def test_a_flood_of_bad_notices_is_counted_in_few_entries(agent: Agent, cast: Cast) -> None:
+    for _ in range(EACH + 50):
+        agent.granting._drop(None, WireError(RefusalCode.MALFORMED, "no"))
+    assert len(journalled(agent)) == EACH
+    agent.granting.close()
+    assert journalled(agent)[-1] == {"besides": {"malformed": 50}}

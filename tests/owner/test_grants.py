@@ -161,7 +161,7 @@ def test_tightening_twice_keeps_both_and_needs_no_confirmation(grants: GrantStor
     [
         ({"releases": 11}, "goes as far as: 10 runs"),
         ({"expires_at": NOW + 86_401}, "until 2027-01-16 08:00 UTC"),
-        ({"minimum_owners": 0}, "at least 1 owners"),
+        ({"minimum_owners": 0}, "at least 1 owner"),
         ({"models": ("linear", "gpt")}, "linear, mlp"),
         ({"protocols": ("reference",)}, "local, pooled"),
         ({"protocols": ("magic",)}, "no limits of a grant (protocols"),

@@ -88,7 +88,7 @@ def test_list_shows_standing_scientist_limits_and_what_exceeds_which_ceiling(
         f"sam ({fingerprint(cast.sam.public)})",
         "logs",
         "pooled · keyed_tokens · linear",
-        " · epsilon none · 5 runs · at least 1 owners · until ",
+        " · epsilon none · 5 runs · at least 1 owner · until ",
         " UTC · without download",
         "protocols: pooled (at once: local, reference); releases: 5 (at once: at most 1)",
     ):
@@ -107,7 +107,7 @@ def test_show_tells_in_plain_words_what_would_run_and_what_it_shows(
         "who signs as of university",
         "for security-research",
         "protocol pooled: the preprocessed and protected rows go to the coordinator",
-        "pipeline 1: fields(names = ['request']) → char_ngrams [pieces of words] → protect → hash_columns",
+        'pipeline 1: fields(names = ["request"]) → char_ngrams [pieces of words] → protect → hash_columns',
         "keyed_tokens pseudonymises (it encrypts nothing) and shows: ",
         "who could read rows under keyed_tokens: ",
         "the model of a finished run",

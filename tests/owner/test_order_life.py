@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from fedcore.wire.reports import Status, Trained
 from fedcore.wire.signing import Signed
 from fedcore.wire.spec import Protocol
 from tests.owner.cast import PLAIN, Cast, Owner, Plan
-from tests.owner.playing import agree, do, play
+from tests.owner.playing import agree, code_of, do, play
 
 
 @pytest.fixture
@@ -290,3 +291,25 @@ def test_runs_that_were_decided_on_at_once_take_no_more_releases_than_the_grant_
     loser = play(plans[winner - 1], agent, orders[winner - 1])
     assert (loser.status, loser.code) == (Status.REFUSED, RefusalCode.RELEASES_SPENT)
     agent.close()
+
+
+def test_for_a_scientist_whom_nobody_named_no_plugin_and_no_file_is_looked_at(
+    cast: Cast, agents: list[Agent], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Options go to the code of plugins, and files take long to read: whoever can sign something could ask for both."""
+    looks: list[str] = []
+    monkeypatch.setattr(
+        "fedcore.owner.deciding.plugin_facts",
+        lambda *_: looks.append("plugins") or Refused(RefusalCode.INTERNAL, ""),
+    )
+    monkeypatch.setattr("fedcore.owner.datasets.Datasets.facts", lambda *_: looks.append("files"))
+    plan = cast.spec(Protocol.LOCAL)
+    strange = replace(plan, signed=plan.spec.signed_by(SigningKey.generate()))
+    assert (
+        code_of(strange, agents[0], strange.order(Phase.CHECK, cast.owners[0]))
+        is RefusalCode.UNKNOWN_SCIENTIST
+    )
+    assert looks == []
+    known = plan.again()
+    code_of(known, agents[0], known.order(Phase.CHECK, cast.owners[0]))
+    assert set(looks) == {"plugins", "files"}

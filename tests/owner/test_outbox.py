@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pwd
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -215,13 +217,14 @@ def test_what_waits_is_no_phase_that_was_done(cast: Cast, agents: list[Agent]) -
 
 
 def test_every_decision_of_a_person_is_journalled_with_the_digest_of_the_answer(
-    cast: Cast, north: Owner, agents: list[Agent]
+    cast: Cast, north: Owner, agents: list[Agent], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("LOGNAME", "somebody-else")
     order = held_order(cast.spec(Protocol.POOLED), agents)
     command(north, "release", id_of(order))
     agents[0].handle(order)
     entries = [json.loads(entry.content) for entry in agents[0].journal.entries()]
     decided = next(entry for entry in entries if entry.get("released") is True)
     assert decided["report"] == cast.coordinator.reports[id_of(order)].digest
-    assert decided["by"]
+    assert decided["by"] == pwd.getpwuid(os.getuid()).pw_name, "no variable can claim another"
     assert any(entry.get("held") for entry in entries)

@@ -8,11 +8,14 @@ from pathlib import Path
 import pytest
 
 from fedcore.owner.agent import Agent
+from fedcore.owner.confined.calling import PluginStopped
+from fedcore.owner.datasets import DatasetProblem
 from fedcore.owner.home import HomeError
 from fedcore.owner.journal import EntryKind, Journal
 from fedcore.owner.orders import OrderStore
 from fedcore.owner.prediction import predict
 from fedcore.owner.sweeping import GRACE_SECONDS, delete_what_is_over
+from fedcore.wire.codes import RefusalCode
 from fedcore.wire.orders import Phase
 from fedcore.wire.spec import Protocol
 from tests.owner.cast import PLAIN, RANKED, Cast, Plan, attack_lines, benign_lines
@@ -74,6 +77,22 @@ def test_a_run_that_is_not_here_is_told(cast: Cast, finished: Plan, tmp_path: Pa
 def test_a_missing_log_is_told_by_name(cast: Cast, finished: Plan, tmp_path: Path) -> None:
     with pytest.raises(HomeError, match=r"missing\.log"):
         predict(cast.owners[0].home, finished.run, tmp_path / "missing.log")
+
+
+@pytest.mark.parametrize("file", ["new.log", "good.txt"])
+def test_a_reader_that_was_stopped_and_a_dataset_that_is_gone_are_told_plainly(
+    cast: Cast, finished: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str
+) -> None:
+    def stopped(*_: object) -> None:
+        if file == "new.log":
+            raise PluginStopped(RefusalCode.RESOURCE_LIMIT, "Plugin readers/x took longer than 2 seconds.")
+        raise DatasetProblem("logs", RefusalCode.PLUGIN_MISSING, "took longer than ever")
+
+    place = "plugins.readers.labelled_lines.LabelledLines.shards"
+    monkeypatch.setattr(place if file == "new.log" else "fedcore.owner.datasets.Datasets.open", stopped)
+    (tmp_path / file).write_text("/index\n")
+    with pytest.raises(HomeError, match="took longer than"):
+        predict(cast.owners[0].home, finished.run, tmp_path / file)
 
 
 def test_a_run_without_a_model_is_told(cast: Cast, agents: list[Agent], tmp_path: Path) -> None:

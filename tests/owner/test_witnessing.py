@@ -13,10 +13,9 @@ import pytest
 
 from fedcore.owner.agent import Agent
 from fedcore.owner.chain import FIRST
-from fedcore.owner.witnessing import REPEAT_SECONDS, Memory
+from fedcore.owner.witnessing import REPEAT_SECONDS, TELL_AGAIN_SECONDS, Memory
 from fedcore.privacy.mechanisms import Unbounded
 from fedcore.wire.codes import RefusalCode
-from fedcore.wire.encoding import WireError
 from fedcore.wire.heads import HeadReceipt, LedgerHead
 from fedcore.wire.keys import SigningKey
 from fedcore.wire.orders import Phase
@@ -110,6 +109,23 @@ def deliver(two: Two, receipt: Signed) -> None:
     two.north.witnessing.exchange()
 
 
+def altered(signed: Signed) -> Signed:
+    return signed.model_copy(update={"text": signed.text.replace('"at":', '"at": ')})
+
+
+def passed_over(two: Two) -> list[str]:
+    return [entry.content for entry in two.north.journal.entries() if '"witness"' in entry.content]
+
+
+def pin(two: Two, key: SigningKey, owner: int = 0) -> None:
+    """Another host is a peer of north's, or of south's, from here on."""
+    config = two.cast.owners[owner].home.config_path
+    card = two.cast.owners[owner].home.card
+    other = str(card).replace(card.signing, key.public)
+    entry = f'[[peers]]\nname = "evil"\ncard = "{other}"\norganisation = "evil"\n'
+    config.write_text(config.read_text() + f"\n{entry}")
+
+
 def head(key: SigningKey, serial: int, digest: str = "a" * 64) -> Signed:
     return LedgerHead(serial=serial, digest=digest, nonce="0" * 32, at=1).signed_by(key)
 
@@ -192,19 +208,63 @@ def test_a_peer_cannot_hold_a_ledger_by_a_head_that_its_host_never_signed(
 ) -> None:
     two.north.witnessing.exchange()
     invented = head(signer or two.cast.owners[1].home.signing_key, 99)
-    with pytest.raises(WireError):
-        deliver(two, receipt_of(two, latest=invented))
+    deliver(two, receipt_of(two, latest=invented))
     assert two.north.ledger.held() is None
     assert two.north.witnessing.confirmed_at() is None
+    (told,) = passed_over(two)
+    assert "unknown_signer" in told
 
 
-def test_a_receipt_that_was_altered_is_refused(two: Two) -> None:
+def test_a_receipt_that_was_altered_says_nothing(two: Two) -> None:
     two.north.witnessing.exchange()
-    receipt = receipt_of(two)
-    altered = receipt.model_copy(update={"text": receipt.text.replace('"at":', '"at": ')})
-    with pytest.raises(WireError):
-        deliver(two, altered)
+    deliver(two, altered(receipt_of(two)))
     assert two.north.witnessing.confirmed_at() is None
+    (told,) = passed_over(two)
+    assert "bad_signature" in told
+
+
+@pytest.mark.parametrize("spoilt", ["the head", "the receipt"])
+def test_a_bad_receipt_of_one_peer_keeps_no_other_peer_from_being_heard(restored: Two, spoilt: str) -> None:
+    """Otherwise one peer, or the coordinator, could silence every warning that the ledger was put back."""
+    two, eve = restored, SigningKey.generate()
+    pin(two, eve)
+    two.exchange()
+    assert two.north.ledger.held() is not None, "without the bad receipt it is held"
+    two.north.ledger.accept("a test", {})
+    two.book(5)
+    asked = two.north.witnessing._question()
+    bad = HeadReceipt(asked=asked.digest, latest=head(eve, 1), at=1).signed_by(eve)
+    if spoilt == "the receipt":
+        bad = altered(HeadReceipt(asked=asked.digest, latest=asked, at=1).signed_by(eve))
+    later = head(two.owner.home.signing_key, 99)
+    good = HeadReceipt(asked=asked.digest, latest=later, at=1).signed_by(two.cast.owners[1].home.signing_key)
+    two.cast.coordinator.heads[two.owner.key] = asked
+    two.cast.coordinator.head_receipts.clear()
+    two.cast.coordinator.head_receipts[asked.digest, bad.signer] = bad
+    two.cast.coordinator.head_receipts[asked.digest, good.signer] = good
+    two.north.witnessing.exchange()
+    held = two.north.ledger.held()
+    assert held is not None
+    assert held.startswith("The host south knows entry 99")
+
+
+def test_a_bad_head_of_one_peer_keeps_no_other_peer_from_an_answer(two: Two) -> None:
+    eve = SigningKey.generate()
+    pin(two, eve, 1)
+    two.cast.coordinator.heads = {eve.public: altered(head(eve, 3))}
+    two.exchange()
+    assert two.north.witnessing.confirmed_at() is not None
+
+
+def test_bad_receipts_of_a_peer_are_journalled_once_in_a_while(two: Two) -> None:
+    two.north.witnessing.exchange()
+    for serial in range(1, 5):
+        deliver(two, receipt_of(two, latest=head(EVE, serial)))
+    assert len(passed_over(two)) == 1
+    two.clock.now += TELL_AGAIN_SECONDS + 1
+    two.north.witnessing.exchange()
+    deliver(two, receipt_of(two, latest=head(EVE, 9)))
+    assert len(passed_over(two)) == 2
 
 
 def test_a_peer_answers_with_the_highest_head_that_it_has_seen(tmp_path: Path) -> None:
@@ -225,8 +285,7 @@ def test_a_peer_answers_with_the_highest_head_that_it_has_seen(tmp_path: Path) -
 def test_a_head_that_its_host_did_not_sign_is_not_remembered(two: Two) -> None:
     forged = head(two.owner.home.signing_key, 9).model_copy(update={"signature": head(EVE, 9).signature})
     two.cast.coordinator.heads[two.owner.key] = forged
-    with pytest.raises(WireError):
-        two.south.witnessing.exchange()
+    two.south.witnessing.exchange()
     assert not two.cast.coordinator.head_receipts
     two.exchange()
     assert two.north.ledger.held() is None

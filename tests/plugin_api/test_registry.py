@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 
 from fedcore.plugin_api import ModelType, Options, PreprocessingStep, Text, ValueKind, hookimpl
+from fedcore.plugin_api.footprint import distribution_digest
+from fedcore.plugin_api.plugins import Options as PluginOptions
 from fedcore.plugin_api.registry import (
     BUILT_IN,
     AllowedDistribution,
     PluginError,
     Registry,
     UnknownPlugin,
-    distribution_digest,
 )
 from fedcore.wire.codes import RefusalCode
 from fedcore.wire.encoding import WireError
@@ -202,3 +203,14 @@ def test_a_pin_of_a_plugin_that_is_missing_is_refused(change: dict[str, str]) ->
     with pytest.raises(WireError) as caught:
         registry.check_pins([pin])
     assert caught.value.code is RefusalCode.PLUGIN_MISSING
+
+
+def test_a_plugin_is_printed_with_the_names_of_its_options_only() -> None:
+    class Login(PluginOptions):
+        user: str
+        password: str
+
+    class Secretive(Reverse):
+        Options = Login
+
+    assert repr(Secretive({"user": "olga", "password": "swordfish"})) == "<Secretive reverse(user, password)>"

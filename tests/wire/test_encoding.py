@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from fedcore.wire.access import AccessRequest
 from fedcore.wire.codes import EXPLANATIONS, RefusalCode
 from fedcore.wire.encoding import MAXIMUM_DEPTH, WireError, check_json
 from fedcore.wire.reports import Checked, Report
@@ -99,3 +100,33 @@ def test_a_string_that_is_not_closed_is_refused_in_time_that_grows_with_its_leng
 def test_closing_brackets_beforehand_allow_no_deeper_nesting() -> None:
     with pytest.raises(WireError, match=r"deeper|not JSON"):
         check_json("]" * 50 + "[" * (MAXIMUM_DEPTH + 50))
+
+
+@pytest.mark.parametrize("character", ["\x1b", "\x7f", "\x9b", "\u2028", "\u202e", "\u2066"])
+@pytest.mark.parametrize("field", ["organisation", "reason", "option", "name", "deep"])
+def test_texts_for_people_hold_nothing_that_moves_the_cursor_or_reorders_them(
+    field: str, character: str
+) -> None:
+    bad = f"x{character}"
+    options = {"option": {"a": bad}, "name": {bad: 1}, "deep": {"a": [{"b": bad}]}}.get(
+        field, {"a": "x\n\ty"}
+    )
+    steps = {"steps": [{"name": "words", "options": options}]}
+    content = {
+        "dataset": {"host": "A" * 43, "name": "logs", "version": "a" * 64},
+        "purpose": "research",
+        "organisation": bad if field == "organisation" else "University",
+        "reason": bad if field == "reason" else "two\nlines",
+        "pipelines": [steps],
+        "protocols": ["local"],
+        "backends": ["plaintext"],
+        "models": ["linear"],
+        "releases": 1,
+        "expires_at": 1,
+        "nonce": "0" * 32,
+    }
+    with pytest.raises(WireError) as caught:
+        AccessRequest.parse(json.dumps(content))
+    assert caught.value.code is RefusalCode.MALFORMED
+    harmless = json.dumps(content).replace(json.dumps(character)[1:-1], "")
+    assert AccessRequest.parse(harmless).organisation

@@ -26,7 +26,18 @@ from fedcore.wire.codes import RefusalCode
 from fedcore.wire.encoding import WireError
 
 LARGEST_ANSWER: Final = 2**30
-"""Bytes of one answer of a confined process, at most."""
+"""Bytes of one answer of a confined process, at most; none is larger than the memory that the process may use."""
+
+MOMENT_ANSWERS: Final[Mapping[str, int]] = {
+    "start": 64 * 2**10,
+    "describe": 2**20,
+    "options": 2**20,
+    "verdict": 64 * 2**10,
+    "shards": 32 * 2**20,
+    "read": 64 * 2**10,
+    "mock": 16 * 2**20,
+}
+"""Bytes of an answer at most, by the call: those that the agent itself asks for, and that are small by their nature."""
 
 _CODES: Final = frozenset(
     {RefusalCode.NOT_FINITE, RefusalCode.ARTEFACT_INVALID, RefusalCode.INVALID_OPTIONS}
@@ -156,7 +167,7 @@ class Child:
         subject = f"Plugin {plugin} of distribution {self.distribution.name}"
         try:
             send(self._data, asked)
-            answer = receive(self._data, LARGEST_ANSWER)
+            answer = receive(self._data, self._most(asked.call))
         except PipeClosed:
             raise self._ended(subject) from None
         except (WireError, ValueError) as error:
@@ -167,6 +178,9 @@ class Child:
         if answer.call == ERROR:
             raise _error_of(subject, plugin, answer.facts)
         return answer
+
+    def _most(self, call: str) -> int:
+        return min(MOMENT_ANSWERS.get(call, LARGEST_ANSWER), self.terms.memory_mb * 2**20)
 
     def _ended(self, subject: str) -> PluginStopped:
         said = b""

@@ -1,7 +1,8 @@
-"""What a third-party distribution says of its plugins, as data: read in a confined process, believed by nobody.
+"""What a third-party distribution says of its plugins, as data, read in a confined process.
 
-The host makes its decisions on these values, as it does on the class variables of its own plugins. What they may be
-is checked here; that the plugin behaves so is checked with every value that it gives back.
+The host decides on these values, as it does on the class variables of its own plugins: an owner who allows a
+distribution takes its word for what its plugins show, say. What can be checked is not taken on trust: of which form
+the values are, here, and with every value that a plugin gives back whether it is what was declared.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import resource
 import struct
 from collections.abc import Iterable
 from pathlib import Path
@@ -33,7 +34,7 @@ _MOUNT_ATTR_RDONLY: Final = 0x1
 _MOUNT_ATTR_NOSUID: Final = 0x2
 _PR_CAPBSET_DROP: Final = 24
 _PR_SET_DUMPABLE: Final = 4
-_PR_SET_NO_NEW_PRIVS: Final = 38
+PR_SET_NO_NEW_PRIVS: Final = 38
 _LAST_CAPABILITY: Final = 63
 _CAPABILITY_VERSION: Final = 0x20080522
 _LANDLOCK_CREATE_RULESET_VERSION: Final = 1
@@ -62,6 +63,21 @@ _libc.syscall.restype = ctypes.c_long
 
 class NotGiven(OSError):
     """The kernel does not give a means of confinement. The text names it."""
+
+
+def limit(what: int, amount: int, most: int | None = None) -> None:
+    """Limit a resource of this process (`RLIMIT_…`) to `amount`, softly where `most` is more; it never rises."""
+    hard = resource.getrlimit(what)[1]
+    wanted = (amount, amount if most is None else most)
+    if hard != resource.RLIM_INFINITY:
+        wanted = (min(wanted[0], hard), min(wanted[1], hard))
+    resource.setrlimit(what, wanted)
+
+
+def address_space() -> int:
+    """Bytes of address space that this process has already, such as for libraries; 0 where nothing says it."""
+    statm = Path("/proc/self/statm")
+    return int(statm.read_text().split()[0]) * resource.getpagesize() if statm.exists() else 0
 
 
 def unshare(flags: int, what: str) -> None:
@@ -121,7 +137,7 @@ def drop_capabilities() -> None:
 
 def gain_nothing() -> None:
     """From here on no program that is started gains a privilege, and other processes cannot look in."""
-    _checked(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "a process that gains no privileges")
+    _checked(_libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "a process that gains no privileges")
     _libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
@@ -153,7 +169,7 @@ def reach_only(readable: Iterable[Path], writable: Iterable[Path] = (), network:
             _allow(rules, path, READ)
         for path in writable:
             _allow(rules, path, READ | writes)
-        _checked(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "a process that gains no privileges")
+        _checked(_libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "a process that gains no privileges")
         _call(_LANDLOCK_RESTRICT_SELF, rules, 0, what="Landlock")
     finally:
         os.close(rules)

@@ -12,7 +12,6 @@ import contextlib
 import importlib
 import json
 import os
-import resource
 import select
 import signal
 import socket
@@ -24,9 +23,10 @@ from importlib.metadata import Distribution, EntryPoint
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
+from fedcore.owner.confined import kernel
 from fedcore.owner.confined.child import MOST_BYTES, PRELOADED, serve
 from fedcore.owner.confined.frames import Frame, PipeClosed, receive
-from fedcore.owner.confined.kernel import NotGiven
+from fedcore.owner.confined.genuine import is_as_installed
 from fedcore.owner.confined.layers import BEFORE_FORKING, INSIDE, SCRATCH, Confinement, Layer
 from fedcore.owner.isolation import die_with_parent
 from fedcore.plugin_api import sklearn_plugins as _loaded_beforehand  # noqa: F401
@@ -75,7 +75,8 @@ def _preload(names: Iterable[str]) -> None:
     for name in names:
         if PRELOADED.fullmatch(name) and name not in sys.modules:
             with contextlib.suppress(ImportError):
-                importlib.import_module(name)
+                if is_as_installed(name):
+                    importlib.import_module(name)
 
 
 def _supervise(launcher: int, data: int, leash: int) -> NoReturn:
@@ -96,14 +97,14 @@ def _supervised(order: Frame, data: int, leash: int) -> dict[str, str]:
     heard, told = os.pipe()
     confinement = Confinement(
         readable=tuple(map(Path, facts["readable"])),
-        memory=_address_space() + facts["memory_mb"] * 1024 * 1024,
+        memory=kernel.address_space() + facts["memory_mb"] * 1024 * 1024,
         seconds=facts["seconds"],
         stop=lambda why: _stop(told, STOPPED, why),
     )
     try:
         points = _entry_points(facts["distribution"])
         _enter(BEFORE_FORKING, confinement, facts)
-    except (NotGiven, PluginError) as error:
+    except (kernel.NotGiven, PluginError) as error:
         return {"code": RefusalCode.PLUGIN_CONFINED, "why": _why_not(error), "missing": "yes"}
     pid = os.fork()
     if pid == 0:
@@ -123,7 +124,7 @@ def _be_confined(
         sys.path[:] = [entry for entry in sys.path if _is_within(entry, confinement.readable)]
         try:
             _enter(INSIDE, confinement, facts)
-        except NotGiven as error:
+        except kernel.NotGiven as error:
             _stop(told, NOT_GIVEN, _why_not(error))
         serve(data, points)
     except PipeClosed:
@@ -141,7 +142,7 @@ def _enter(layers: Iterable[Layer], confinement: Confinement, facts: dict[str, A
             continue
         try:
             layer(confinement)
-        except NotGiven:
+        except kernel.NotGiven:
             if facts["needed"]:
                 raise
 
@@ -156,7 +157,7 @@ def _stop(told: int, status: int, why: str) -> NoReturn:
 
 
 def _why_not(error: Exception) -> str:
-    if isinstance(error, NotGiven):
+    if isinstance(error, kernel.NotGiven):
         return f"cannot be confined here: the kernel, or how this machine is set up, does not give {error.args[1]}"
     return str(error)
 
@@ -197,13 +198,12 @@ def _watch(pid: int, leash: int, heard: int, seconds: int) -> dict[str, str]:
 
 def _outcome(status: int, said: str) -> dict[str, str]:
     if os.WIFEXITED(status):
-        match os.WEXITSTATUS(status):
-            case 70:
-                return {"code": RefusalCode.PLUGIN_CONFINED, "why": said or "tried what no plugin may do"}
-            case 71:
-                return {"code": RefusalCode.PLUGIN_CONFINED, "why": said, "missing": "yes"}
-            case left:
-                return {"code": RefusalCode.STEP_FAILED, "why": said or f"ended with status {left}"}
+        left = os.WEXITSTATUS(status)
+        if left == STOPPED:
+            return {"code": RefusalCode.PLUGIN_CONFINED, "why": said or "tried what no plugin may do"}
+        if left == NOT_GIVEN:
+            return {"code": RefusalCode.PLUGIN_CONFINED, "why": said, "missing": "yes"}
+        return {"code": RefusalCode.STEP_FAILED, "why": said or f"ended with status {left}"}
     match os.WTERMSIG(status):
         case signal.SIGSYS:
             why = "made a system call that no plugin may make: for the network, another process or the kernel"
@@ -227,7 +227,3 @@ def _known(distribution: str) -> Distribution | None:
 def _entry_points(facts: dict[str, Any]) -> list[EntryPoint]:
     allowed = AllowedDistribution(**facts)
     return installed_entry_points(allowed, _known(allowed.name))
-
-
-def _address_space() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()

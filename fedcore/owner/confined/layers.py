@@ -21,6 +21,7 @@ SCRATCH: Final = "/scratch"
 """The only folder that a confined process can write to: in memory, its own, and gone with it."""
 
 _SCRATCH_MIB: Final = 64
+_SCRATCH_FILES: Final = 4096
 _OPEN_FILES: Final = 256
 _THREADS: Final = 64
 _ROOT: Final = "/proc"
@@ -60,12 +61,22 @@ def own_root(confinement: Confinement) -> None:
     os.mkdir(_ROOT + SCRATCH)
     kernel.make_read_only(_ROOT)
     quiet = kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC
-    kernel.mount("scratch", _ROOT + SCRATCH, "tmpfs", quiet, f"mode=0700,size={_SCRATCH_MIB}m")
+    kernel.mount(
+        "scratch",
+        _ROOT + SCRATCH,
+        "tmpfs",
+        quiet,
+        f"mode=0700,size={_SCRATCH_MIB}m,nr_inodes={_SCRATCH_FILES}",
+    )
     kernel.make_root(_ROOT)
 
 
 def limits(confinement: Confinement) -> None:
-    """Memory, CPU, open files, threads and file sizes have an end."""
+    """Memory, CPU, open files, threads and file sizes have an end.
+
+    Beside the memory there are the folder that it can write to and what fits into its pipes: each has an end of 64 MiB,
+    by the folder's size and by what Linux lets one user hold in pipes.
+    """
     for what, amount in (
         (resource.RLIMIT_AS, confinement.memory),
         (resource.RLIMIT_CPU, confinement.seconds + 5),
@@ -74,9 +85,7 @@ def limits(confinement: Confinement) -> None:
         (resource.RLIMIT_FSIZE, _SCRATCH_MIB * 1024 * 1024),
         (resource.RLIMIT_CORE, 0),
     ):
-        hard = resource.getrlimit(what)[1]
-        most = amount if hard == resource.RLIM_INFINITY else min(amount, hard)
-        resource.setrlimit(what, (most, most))
+        kernel.limit(what, amount)
 
 
 def no_privileges(confinement: Confinement) -> None:

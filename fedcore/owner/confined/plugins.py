@@ -2,14 +2,19 @@
 
 No code of a third party is ever imported by the agent, a worker or the process of a task. What a distribution has is
 asked of a confined process that loads it; a distribution that cannot be confined, or that tries something while it is
-loaded, is left out with its reason, and the runs that need it are refused.
+loaded, is left out with its reason. Then the runs that need it are refused, and nothing is released at all, because
+nobody knows whether it has a check that would refuse, unless its entry in the policy says that it has none. It is
+tried again after a while: a machine that was busy is enough to be left out.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import os
+import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
@@ -28,7 +33,6 @@ from fedcore.owner.confined.descriptions import (
 from fedcore.owner.confined.frames import Frame
 from fedcore.owner.confined.proxies import (
     ConfinedBackend,
-    ConfinedCheck,
     ConfinedFittedStep,
     ConfinedModel,
     ConfinedPlugin,
@@ -39,24 +43,36 @@ from fedcore.owner.confined.proxies import (
     side_of,
 )
 from fedcore.owner.confined.reach import package_folders
+from fedcore.owner.confined.release_check import ConfinedCheck
 from fedcore.owner.description import Distribution
+from fedcore.plugin_api.footprint import folder_digest
 from fedcore.plugin_api.hookspecs import Release, Verdict, hookimpl
-from fedcore.plugin_api.plugins import Plugin
+from fedcore.plugin_api.models import TrainingDiverged
+from fedcore.plugin_api.plugins import InvalidOptions, Plugin
+from fedcore.plugin_api.readers import UnreadableDataset
 from fedcore.plugin_api.registry import (
     BUILT_IN,
     AllowedDistribution,
     PluginError,
     Registry,
-    folder_digest,
+    check_footprint,
     installed_entry_points,
     top_level_names,
 )
 from fedcore.wire.codes import RefusalCode
+from fedcore.wire.encoding import WireError
 
 logger = logging.getLogger(__name__)
 
 _SHARE_OF_TIME: Final = 0.9
 """A plugin gets this share of its task's seconds, so that it is the plugin that is stopped and named, not the task."""
+AGAIN_SECONDS: Final = 30.0
+"""After this long, at the soonest, what could not be loaded is tried again."""
+_MOST_REGISTRIES: Final = 4
+_UNTIL_THEN: Final = {
+    True: "Nothing is released until it is: it may check releases.",
+    False: "Runs that need it are refused.",
+}
 _OF_ITS_CLASS: Final = frozenset({"group", "file", "alone", "path", "rounds"})
 
 
@@ -96,29 +112,62 @@ class CheckingPackage(ConfinedPackage):
         return self._check.verdict(release)  # type: ignore[return-value]
 
 
-@lru_cache(maxsize=4)
-def plugins_of(distributions: tuple[Distribution, ...], terms: Terms) -> Registry:
-    """The plugins of these distributions, as the policy allows them. Asked for once in a process.
+@dataclass(frozen=True)
+class _Tried:
+    """A registry, and the moment from which on what it lacks is tried again."""
 
+    registry: Registry
+    again_at: float
+
+
+_TRIED: Final[dict[tuple[tuple[Distribution, ...], Terms], _Tried]] = {}
+
+
+def plugins_of(distributions: tuple[Distribution, ...], terms: Terms) -> Registry:
+    """The plugins of these distributions, as the policy allows them. A process asks for each distribution once.
+
+    One that could not be loaded is asked for again, but no sooner than after ten times as long as that took.
     Raises `PluginError` for a distribution that is not installed, is another version, or is wrong in itself.
     """
+    key, began = (distributions, terms), time.monotonic()
+    tried = _TRIED.get(key)
+    if tried is None or began >= tried.again_at:
+        registry, now = _registry(distributions, terms), time.monotonic()
+        again_at = now + max(AGAIN_SECONDS, 10 * (now - began)) if registry.not_loaded else math.inf
+        if len(_TRIED) >= _MOST_REGISTRIES:
+            _TRIED.clear()
+        tried = _TRIED[key] = _Tried(registry, again_at)
+    return tried.registry
+
+
+def _registry(distributions: tuple[Distribution, ...], terms: Terms) -> Registry:
     modules: list[object] = []
     digests: dict[type[Plugin[Any]], str] = {}
     not_loaded: list[str] = []
+    unasked: list[str] = []
     for distribution in distributions:
         allowed = AllowedDistribution(distribution.name, distribution.version, distribution.digest)
         if distribution.name.lower() == BUILT_IN:
             modules += [point.load() for point in installed_entry_points(allowed)]
             continue
-        source = Source(allowed, terms, distribution.holds_keys)
         try:
-            modules.append(_confined(source, digests))
+            package, its_digests = _confined(Source(allowed, terms, distribution.holds_keys))
         except PluginStopped as error:
             if error.code is RefusalCode.WORKER_LOST:
                 raise PluginError(str(error)) from None
-            logger.error("%s It is not loaded.", error)
             not_loaded.append(str(error))
-    return Registry(modules, digests, not_loaded)
+            if distribution.checks_releases:
+                unasked.append(str(error))
+            logger.error("%s It is not loaded. %s", error, _UNTIL_THEN[distribution.checks_releases])
+            continue
+        if isinstance(package, CheckingPackage) and not distribution.checks_releases:
+            raise PluginError(
+                f"Distribution {distribution.name!r} checks releases, and its [[plugins]] entry says checks_releases = "
+                "false. Remove that line."
+            )
+        modules.append(package)
+        digests |= its_digests
+    return Registry(modules, digests, not_loaded, unasked)
 
 
 def terms_of(memory_mb: int, seconds: int, hidden: str, unconfined: bool) -> Terms:
@@ -126,9 +175,13 @@ def terms_of(memory_mb: int, seconds: int, hidden: str, unconfined: bool) -> Ter
     return Terms(memory_mb, max(1, int(seconds * _SHARE_OF_TIME)), Path(hidden), needed=not unconfined)
 
 
-def _confined(source: Source, digests: dict[type[Plugin[Any]], str]) -> ConfinedPackage:
+@lru_cache(maxsize=16)
+def _confined(source: Source) -> tuple[ConfinedPackage, dict[type[Plugin[Any]], str]]:
+    """The stand-ins for a distribution's plugins, and the digests of what they stand for."""
     name = source.distribution.name
+    digests: dict[type[Plugin[Any]], str] = {}
     installed_entry_points(source.distribution)
+    check_footprint(source.distribution)
     said = _said(source)
     for cold in said.not_warmed:
         logger.warning("Plugin %s of distribution %s could not be warmed.", cold, name)
@@ -142,15 +195,16 @@ def _confined(source: Source, digests: dict[type[Plugin[Any]], str]) -> Confined
         stand_in = _stand_in(source, plugin)
         classes[plugin.group].append(stand_in)
         digests[stand_in] = folder_digest(_checked_file(plugin, name, folders), plugin.alone)
-    return CheckingPackage(name, classes, source) if said.vetoes else ConfinedPackage(name, classes)
+    package = CheckingPackage(name, classes, source) if said.vetoes else ConfinedPackage(name, classes)
+    return package, digests
 
 
 def _said(source: Source) -> DistributionSaid:
-    with calling(source.distribution, source.hurried.terms) as child:
-        facts = child.call(Frame("describe"), "its package").facts
     try:
+        with calling(source.distribution, source.hurried.terms) as child:
+            facts = child.call(Frame("describe"), "its package").facts
         return DistributionSaid.model_validate(facts)
-    except ValidationError as error:
+    except (ValidationError, WireError, InvalidOptions, UnreadableDataset, TrainingDiverged) as error:
         raise PluginError(
             f"Distribution {source.distribution.name!r} describes its plugins wrongly: {error}"
         ) from None

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -20,12 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ConfigDict
 
-from fedcore.owner.confined.calling import Child, PluginStopped, Terms, calling, printable
-from fedcore.owner.confined.child import release_facts
+from fedcore.owner.confined.calling import Child, PluginStopped, Terms, calling
 from fedcore.owner.confined.frames import Frame, named
+from fedcore.owner.confined.remembered import Remembered
 from fedcore.plugin_api.backends import TokenBackend
 from fedcore.plugin_api.checks import check_finite, check_labels, check_summary
-from fedcore.plugin_api.hookspecs import Release, Verdict
 from fedcore.plugin_api.models import LabelledRows, ModelType, Parameters, Progress, TrainingOutcome
 from fedcore.plugin_api.plugins import Options, Plugin
 from fedcore.plugin_api.readers import DatasetReader, MockFile, Shard, SourceFile
@@ -328,21 +326,6 @@ class ConfinedReader(ConfinedPlugin, DatasetReader[Any]):
             before = (file, end)
 
 
-class ConfinedCheck:
-    """An owner's own check of releases, in a process of its own: it sees what would leave, and no rows."""
-
-    def __init__(self, source: Source) -> None:
-        self._source = source
-
-    def verdict(self, release: Release) -> Verdict | None:
-        """The verdict of all checks of the distribution; None where one gave none."""
-        with CHILDREN.child(self._source.hurried, Side.AFTER) as child:
-            facts = child.call(Frame("verdict", facts=release_facts(release)), "fedcore_before_release").facts
-        if not isinstance(facts, dict):
-            return None
-        return Verdict(facts.get("allowed") is True, printable(str(facts.get("reason", ""))[:2000]))
-
-
 def side_of(takes: ValueKind) -> Side:
     """On which side of the protection a step works that takes this kind of value."""
     return Side.BEFORE if takes in _PLAIN else Side.AFTER
@@ -356,11 +339,18 @@ def not_trusted_with_keys(name: str, source: Source) -> str:
     )
 
 
-@lru_cache(maxsize=1024)
+_OPTIONS: Final = Remembered(8 * 2**20)
+
+
 def _validated(source: Source, group: str, name: str, values: str) -> Any:
-    asked = Frame("options", facts={"group": group, "name": name, "options": json.loads(values)})
-    with CHILDREN.child(source.hurried, Side.AFTER) as child:
-        return child.call(asked, f"{group}/{name}").facts
+    key = (source, group, name, values)
+    found = _OPTIONS.get(key)
+    if found is None:
+        asked = Frame("options", facts={"group": group, "name": name, "options": json.loads(values)})
+        with CHILDREN.child(source.hurried, Side.AFTER) as child:
+            found = child.call(asked, f"{group}/{name}").facts
+        _OPTIONS.keep(key, found, len(values) + len(json.dumps(found)))
+    return found
 
 
 def _sum_arrays(sums: Sequence[Summary]) -> dict[str, NDArray[Any]]:

@@ -112,13 +112,27 @@ KERNEL: Final[_Numbers] = {
     "ioperm": (173, None),
 }
 
+MEMORY: Final[_Numbers] = {
+    "memfd_create": (319, 279),
+    "memfd_secret": (447, 447),
+    "shmget": (29, 194),
+    "shmat": (30, 196),
+    "msgget": (68, 186),
+    "mq_open": (240, 180),
+    "vmsplice": (278, 75),
+}
+"""What holds memory that belongs to no process, and so to no limit of one. Libraries can do without."""
+
 _CLONE: Final = (56, 220)
 _CLONE3: Final = 435
 
 
 def refuse_to_plugins() -> None:
-    """Kill this process if it reaches for the network, another process or the kernel. Threads stay possible."""
-    _install(_program(NETWORK | MESSAGES | PROCESSES | KERNEL, _KILL, processes=False))
+    """Kill this process if it reaches for the network, another process or the kernel. Threads stay possible.
+
+    Memory beside what is limited does not exist for it.
+    """
+    _install(_program(NETWORK | MESSAGES | PROCESSES | KERNEL, _KILL, processes=False, missing=MEMORY))
 
 
 def refuse_to_host_code() -> None:
@@ -126,7 +140,7 @@ def refuse_to_host_code() -> None:
     _install(_program(NETWORK | KERNEL, _ERROR | _EPERM, processes=True))
 
 
-def _program(refused: _Numbers, action: int, processes: bool) -> list[bytes]:
+def _program(refused: _Numbers, action: int, processes: bool, missing: _Numbers | None = None) -> list[bytes]:
     machine = platform.machine()
     if machine not in _ARCHITECTURES:
         raise NotGiven(0, f"a filter of system calls on a {machine} processor")
@@ -138,10 +152,11 @@ def _program(refused: _Numbers, action: int, processes: bool) -> list[bytes]:
     ]
     if machine == "x86_64":
         program += _when(_AT_LEAST, _X32, _KILL)
-    for numbers in refused.values():
-        number = numbers[place]
-        if number is not None:
-            program += _when(_EQUAL, number, action)
+    for calls, answer in ((refused, action), (missing or {}, _ERROR | _ENOSYS)):
+        for numbers in calls.values():
+            number = numbers[place]
+            if number is not None:
+                program += _when(_EQUAL, number, answer)
     if not processes:
         # glibc makes threads by clone where clone3, whose flags a filter cannot see, does not exist.
         program += _when(_EQUAL, _CLONE3, _ERROR | _ENOSYS)

@@ -138,6 +138,28 @@ def test_nothing_is_left_of_what_a_plugin_writes(secret: Path) -> None:
     assert said("= os.listdir('/scratch')", terms()) == "[]"
 
 
+MIB = "import ctypes; libc = ctypes.CDLL(None, use_errno=True); block = b'x' * 2**20; "
+BESIDE = {
+    "memfd_create": "fd = os.memfd_create('m'); [os.write(fd, block) for _ in range(60)]",
+    "memfd_secret": "assert libc.syscall(447, 0) >= 0, os.strerror(ctypes.get_errno())",
+    "shmget": "assert libc.shmget(0, 2**26, 0o1600) >= 0, os.strerror(ctypes.get_errno())",
+    "msgget": "assert libc.msgget(0, 0o1600) >= 0, os.strerror(ctypes.get_errno())",
+    "mq_open": "assert libc.mq_open(b'/q', 0o102, 0o600, None) >= 0, os.strerror(ctypes.get_errno())",
+}
+"""Ways to hold memory that no limit of a process counts."""
+
+
+@pytest.mark.parametrize("way", BESIDE)
+def test_there_is_no_memory_beside_what_is_limited(secret: Path, way: str) -> None:
+    with pytest.raises(PluginStopped, match=r"Function not implemented"):
+        said(MIB + BESIDE[way], terms(memory_mb=64))
+
+
+def test_the_scratch_folder_has_an_end_of_files_too(secret: Path) -> None:
+    with pytest.raises(PluginStopped, match="No space left"):
+        said("[os.close(os.open(f'/scratch/{n}', os.O_CREAT | os.O_WRONLY)) for n in range(5000)]", terms())
+
+
 def test_the_scratch_folder_has_an_end(secret: Path) -> None:
     with pytest.raises(PluginStopped, match=r"File too large|No space left"):
         said("open('/scratch/note', 'wb').write(bytes(2**27))", terms())
