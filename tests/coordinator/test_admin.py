@@ -7,7 +7,7 @@ from django.core.exceptions import PermissionDenied
 from django.urls import reverse
 from django.utils import timezone
 
-from fedcore.coordinator.governance import decisions
+from fedcore.coordinator.governance import decisions, submissions
 from fedcore.coordinator.governance.models import AccessRequest, Grant, OwnerHost, Person, PersonKey
 from fedcore.coordinator.governance.people import set_two_approvers
 from fedcore.wire.keys import HostCard, SealingKey, SigningKey
@@ -273,6 +273,19 @@ def test_the_page_says_what_a_request_costs_and_what_a_revocation_does(cast, bro
         "Your host has the last word",
     ):
         assert words in text
+
+
+@pytest.mark.parametrize(("who", "reads"), [("olga", True), ("anna", True), ("ada", True), ("eve", False)])
+def test_what_a_dataset_has_given_to_others_is_read_only_by_who_oversees_it(
+    cast, browser, asked, message, who, reads
+):
+    """Eve asks for the same dataset as Sam, who has a grant: her own request's page says nothing of his."""
+    decisions.approve(asked, cast.olga)
+    eves = submissions.submit_request(message(organisation="institute").signed_by(cast.eve_key), cast.eve)[0]
+    answer = browser(cast[who]).get(page("accessrequest", eves.pk))
+    assert ("grant in force" in answer.content.decode()) is reads
+    assert ("Given so far" in answer.content.decode()) is reads
+    assert "What it costs" in answer.content.decode()
 
 
 def test_a_request_for_runs_with_one_owners_data_alone_is_warned_of(cast, browser, asked, wide):

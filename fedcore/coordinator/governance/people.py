@@ -160,6 +160,10 @@ class Person(AbstractUser):  # type: ignore[django-manager-missing]  # knox and 
         oversees = self.roles & {Role.ADMINISTRATOR, Role.DATA_OWNER, Role.AUDITOR}
         return Organisation.objects.filter(people=self) if oversees else Organisation.objects.none()
 
+    def oversees(self, organisation: Organisation) -> bool:
+        """Whether this person sees the organisation's requests, grants and runs without having a part in them."""
+        return self.organisations_with_oversight().filter(pk=organisation.pk).exists()
+
     def owns_data_of(self, organisation_id: int) -> bool:
         """Whether this person decides about the data of an organisation."""
         return self.is_active and self.organisation_id == organisation_id and self.has_role(Role.DATA_OWNER)

@@ -114,7 +114,7 @@ class AccessRequestAdmin(DecidingAdmin):
         asked = self.get_object(request, object_id)
         grant = Grant.objects.filter(pk=object_id).select_related("request__dataset__host").first()
         shown = {
-            "explained": explain(asked) if asked else None,
+            "explained": explain(asked, person_of(request)) if asked else None,
             "title": _("Access request"),
             "at_host": standings.in_words(grant, grant.request.dataset.host) if grant else "",
             "is_owner": asked is not None and person_of(request).owns_data_of(asked.dataset.organisation.pk),
