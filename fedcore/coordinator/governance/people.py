@@ -103,6 +103,10 @@ class Person(AbstractUser):  # type: ignore[django-manager-missing]  # knox and 
         blank=True,
     )
 
+    roles_lost = models.JSONField(
+        _("roles lost"), default=dict, editable=False, help_text=_("By organisation: when moved or disabled.")
+    )
+
     objects: ClassVar[PersonManager] = PersonManager()
 
     class Meta:
@@ -127,6 +131,19 @@ class Person(AbstractUser):  # type: ignore[django-manager-missing]  # knox and 
             self.__dict__["_roles"] = frozenset(Role(m.role) for m in self.memberships.all())
         found: frozenset[Role] = self.__dict__["_roles"]
         return found
+
+    def roles_ever_in(self, organisation_id: int | None) -> frozenset[Role]:
+        """The roles that the person has in an organisation, and those that were lost there by moving or by being
+        disabled: who takes the person's place has to hold them all."""
+        lost = frozenset(Role(role) for role in self.roles_lost.get(str(organisation_id), ()))
+        return lost | (self.roles if self.organisation_id == organisation_id else frozenset())
+
+    def had_roles_outside(self, organisation_id: int | None) -> bool:
+        """Whether the person has or has lost a role in an organisation other than this."""
+        places = {place for place, roles in self.roles_lost.items() if roles}
+        return bool(places - {str(organisation_id)}) or (
+            self.organisation_id != organisation_id and bool(self.roles)
+        )
 
     def has_role(self, role: Role) -> bool:
         return role in self.roles

@@ -15,8 +15,9 @@ Whoever loses the role of a data scientist keeps sessions, tokens and keys; requ
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Collection, Set
 from functools import partial
+from typing import Final
 
 from django.db import transaction
 from django.dispatch import Signal
@@ -28,20 +29,27 @@ from fedcore.coordinator.governance.audit import Action
 from fedcore.coordinator.governance.decisions import DecisionError
 from fedcore.coordinator.governance.models import Membership, Person, Role
 
+_KEEPING: Final = frozenset({"is_active", "organisation"})
+"""What decides whether a person keeps their rights."""
+
 narrowed = Signal()
 """Sent after a change is committed that took rights from `person`: what relied on them may look again."""
 
 
 @audit.atomic()
-def save(person: Person) -> None:
-    """Save a person's row. A person who was moved, disabled or enabled again keeps no right of before."""
+def save(person: Person, fields: Collection[str] | None = None) -> None:
+    """Save a person's row, or these `fields` of it. A person who was moved, disabled or enabled again keeps no right of
+    before. What `fields` leaves out stays as it is in the database, whoever has changed it meanwhile."""
     stored = Person.objects.select_for_update().filter(pk=person.pk).first()
-    person.save()
     if stored is None:
+        person.save()
         return
+    for field in () if fields is None else _KEEPING.difference(fields):
+        setattr(person, field, getattr(stored, field))
+    person.save(update_fields=fields)
     stays = stored.is_active and person.is_active and stored.organisation_id == person.organisation_id
     if not stays:
-        _end(person)
+        _end(person, stored)
 
 
 @audit.atomic()
@@ -78,7 +86,11 @@ def set_roles(person: Person, roles: Set[Role]) -> bool:
     return present != roles
 
 
-def _end(person: Person) -> None:
+def _end(person: Person, stored: Person) -> None:
+    place = str(stored.organisation_id)
+    lost = sorted(stored.roles_ever_in(stored.organisation_id))
+    person.roles_lost = stored.roles_lost | ({place: lost} if lost else {})
+    Person.objects.filter(pk=person.pk).update(roles_lost=person.roles_lost)
     person.memberships.all().delete()
     person.forget_roles()
     for key in person.keys.filter(revoked_at=None):

@@ -19,7 +19,8 @@ not exist: 404.
 Nobody grants more than they hold (`may_appoint`): an administrator gives and takes roles in the own organisation
 only, only those that they hold, and never their own. The operator's administrators appoint the first holder of
 each role in every organisation. Letting somebody in again, who has lost a password or a second factor, follows the
-same measure (`may_let_in_again`): whoever can do that could become that person.
+same measure (`may_let_in_again`): whoever can do that could become that person. Roles that somebody lost by being
+disabled or moved count there as if they still held, so that nobody takes a person over by way of disabling them.
 """
 
 from __future__ import annotations
@@ -205,8 +206,14 @@ def may_let_in_again(person: Person, other: Person) -> bool:
     """Whether `person` may end the password or the second factor of `other`, who then sets a new one."""
     if person.pk == other.pk or not may_administrate(person, other):
         return False
-    is_colleague = person.organisation_id == other.organisation_id
-    return person.is_superuser or other.roles <= (person.roles if is_colleague else frozenset())
+    if person.is_superuser:
+        return True
+    # Roles that ended count too: else whoever disables somebody, and enables them again, could become them.
+    if other.had_roles_outside(person.organisation_id):
+        return False
+    return other.roles_ever_in(person.organisation_id) <= (
+        person.roles if person.organisation_id == other.organisation_id else frozenset()
+    )
 
 
 def may_move(person: Person, other: Person) -> bool:

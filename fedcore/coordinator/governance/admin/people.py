@@ -194,7 +194,8 @@ class PersonAdmin(GovernedAdmin):
         """Save what was entered; a new person gets a link, which is shown now and never again."""
         if not change:
             obj.set_unusable_password()
-        rights.save(obj)
+        # Not the row as it was when the form was made: somebody may have set a password meanwhile.
+        rights.save(obj, [name for name in form.changed_data if name != "roles"] if change else None)
         if "roles" in form.cleaned_data:
             kept = obj.roles - form.offered
             try:
