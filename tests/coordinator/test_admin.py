@@ -7,9 +7,16 @@ from django.core.exceptions import PermissionDenied
 from django.urls import reverse
 from django.utils import timezone
 
-from fedcore.coordinator.governance import decisions, submissions
-from fedcore.coordinator.governance.models import AccessRequest, Grant, OwnerHost, Person, PersonKey
-from fedcore.coordinator.governance.people import set_two_approvers
+from fedcore.coordinator.governance import decisions, rights, submissions
+from fedcore.coordinator.governance.models import (
+    AccessRequest,
+    AuditEntry,
+    Grant,
+    OwnerHost,
+    Person,
+    PersonKey,
+    Role,
+)
 from fedcore.wire.keys import HostCard, SealingKey, SigningKey
 
 MODELS = (
@@ -334,11 +341,43 @@ def test_an_organisations_own_administrator_asks_for_two_approvers_and_nobody_el
     browser(cast.paul).post(address, {"_form_submitted": "on"})
     bank.refresh_from_db()
     assert bank.two_approvers
+
+
+def test_who_approves_does_not_say_that_nobody_else_has_to(cast, browser):
+    """Paul is a data owner of the bank and administrates it; Bea only administrates it."""
+    bank = cast.paul.organisation
+    rights.set_approvers(cast.paul, bank, two=True)
     back = reverse("admin:governance_organisation_ask_one_approver", args=(bank.pk,))
-    assert browser(cast.ada).post(back, {"_form_submitted": "on"}).status_code == 403
-    browser(cast.paul).post(back, {"_form_submitted": "on"})
+    for who in ("ada", "paul"):
+        assert browser(cast[who]).post(back, {"_form_submitted": "on"}).status_code == 403
+        with pytest.raises(PermissionDenied):
+            rights.set_approvers(cast[who], bank, two=False)
+    bea = Person.objects.create_user("bea", organisation=bank)
+    rights.set_roles(bea, frozenset({Role.ADMINISTRATOR}))
+    assert browser(bea).post(back, {"_form_submitted": "on"}).status_code == 200
     bank.refresh_from_db()
     assert not bank.two_approvers
+
+
+def test_all_data_owners_are_told_how_many_approve_and_the_audit_has_it(cast, browser):
+    bank = cast.paul.organisation
+    bert, bea = (Person.objects.create_user(name, organisation=bank) for name in ("bert", "bea"))
+    rights.set_roles(bert, frozenset({Role.DATA_OWNER}))
+    rights.set_roles(bea, frozenset({Role.ADMINISTRATOR}))
+    rights.set_approvers(cast.paul, bank, two=True)
+    rights.set_approvers(bea, bank, two=False)
+    told = {
+        person: list(person.notices.order_by("pk").values_list("text", flat=True))
+        for person in (cast.paul, bert)
+    }
+    two = "From now on two data owners approve each request for data of South-Bank, says paul."
+    one = "From now on one data owner approves a request for data of South-Bank alone, says bea."
+    assert told == {cast.paul: [one], bert: [two, one]}
+    assert not cast.olga.notices.exists()
+    notice = bert.notices.first()
+    assert browser(bert).get(notice.address).status_code == 200
+    numbers = AuditEntry.objects.filter(action="set_approvers").order_by("serial")
+    assert [entry.facts for entry in numbers] == [{"number": 2}, {"number": 1}]
 
 
 def test_nobody_sets_two_approvers_through_the_form_of_organisations(cast, browser):
@@ -349,7 +388,7 @@ def test_nobody_sets_two_approvers_through_the_form_of_organisations(cast, brows
     bank.refresh_from_db()
     assert not bank.two_approvers
     with pytest.raises(PermissionDenied):
-        set_two_approvers(bank, cast.ada, True)
+        rights.set_approvers(cast.ada, bank, two=True)
 
 
 def test_a_decision_without_the_csrf_token_is_refused(cast, browser, asked):

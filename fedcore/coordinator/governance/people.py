@@ -202,21 +202,6 @@ def person_of(request: HttpRequest) -> Person:
     return request.user
 
 
-def may_set_approvers(person: Person, organisation: Organisation) -> bool:
-    """Whether the person says how many data owners of the organisation approve: its own administrator does."""
-    return (
-        person.is_active and person.administers_own_organisation and person.organisation_id == organisation.pk
-    )
-
-
-def set_two_approvers(organisation: Organisation, person: Person, two: bool) -> None:
-    """Require two approvals of each request from now on, or one. Raises `PermissionDenied`."""
-    if not may_set_approvers(person, organisation):
-        raise PermissionDenied
-    Organisation.objects.filter(pk=organisation.pk).update(two_approvers=two)
-    organisation.two_approvers = two
-
-
 class Membership(models.Model):
     """One role of one person in the person's organisation."""
 

@@ -19,15 +19,16 @@ from collections.abc import Collection, Set
 from functools import partial
 from typing import Final
 
+from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.dispatch import Signal
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from fedcore.coordinator.governance import audit, logins, rules
+from fedcore.coordinator.governance import audit, logins, notices, rules
 from fedcore.coordinator.governance.audit import Action
 from fedcore.coordinator.governance.decisions import DecisionError
-from fedcore.coordinator.governance.models import Membership, Person, Role
+from fedcore.coordinator.governance.models import Membership, Organisation, Person, Role
 
 _KEEPING: Final = frozenset({"is_active", "organisation"})
 """What decides whether a person keeps their rights."""
@@ -84,6 +85,21 @@ def set_roles(person: Person, roles: Set[Role]) -> bool:
     if present - roles:
         _say_narrowed(person)
     return present != roles
+
+
+@audit.atomic()
+def set_approvers(by: Person, organisation: Organisation, two: bool) -> None:
+    """Require two approvals of each request from now on, or one, and tell the other data owners.
+
+    Raises `PermissionDenied` where `by` may not.
+    """
+    locked = Organisation.objects.select_for_update().get(pk=organisation.pk)
+    if not rules.may_set_approvers(by, locked, two):
+        raise PermissionDenied
+    Organisation.objects.filter(pk=locked.pk).update(two_approvers=two)
+    organisation.two_approvers = two
+    audit.record(Action.SET_APPROVERS, organisation, number=2 if two else 1)
+    notices.tell_approvers(organisation, by)
 
 
 def _end(person: Person, stored: Person) -> None:

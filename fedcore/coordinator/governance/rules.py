@@ -31,7 +31,7 @@ from django.db import models
 from django.db.models import Q
 
 if TYPE_CHECKING:
-    from fedcore.coordinator.governance.people import Person, Role
+    from fedcore.coordinator.governance.people import Organisation, Person, Role
 
 SomeModel = TypeVar("SomeModel", bound=models.Model)
 
@@ -224,6 +224,15 @@ def may_move(person: Person, other: Person) -> bool:
 def may_disable(person: Person, other: Person) -> bool:
     """Whether `person` may disable or enable `other`. A person who is enabled again has no role."""
     return person.pk != other.pk and may_administrate(person, other)
+
+
+def may_set_approvers(person: Person, organisation: Organisation, two: bool) -> bool:
+    """Whether `person` may say that two data owners of the organisation approve each request, or that one does.
+
+    The organisation's own administrators may; who approves requests does not say that nobody else has to.
+    """
+    administers = person.administers_own_organisation and person.organisation_id == organisation.pk
+    return person.is_active and administers and (two or not person.owns_data_of(organisation.pk))
 
 
 def _is_held(role: Role, organisation_id: int) -> bool:
