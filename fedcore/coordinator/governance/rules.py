@@ -31,6 +31,8 @@ from django.db import models
 from django.db.models import Q
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from fedcore.coordinator.governance.people import Organisation, Person, Role
 
 SomeModel = TypeVar("SomeModel", bound=models.Model)
@@ -104,6 +106,15 @@ class AccessRequests(Governed[Any]):
     def rule(self, person: Person) -> Q:
         overseen = Q(dataset__host__organisation__in=person.organisations_with_oversight())
         return Q(requested_by=person) | overseen
+
+    def to_decide(self, person: Person, now: datetime) -> Self:
+        """Those of others, as far as the person sees them, that wait for a decision and can still get one."""
+        seen = self.visible_to(person).exclude(requested_by=person)
+        return seen.filter(state__in=("waiting", "proposed"), expires_at__gt=now)
+
+    def to_answer(self, person: Person, now: datetime) -> Self:
+        """The own ones whose owner has asked something back."""
+        return self.filter(requested_by=person, state="asked_back", expires_at__gt=now)
 
 
 class DryRuns(Governed[Any]):

@@ -16,6 +16,7 @@ from tests.coordinator.permissions.who import SEES_ALL, who
 FILTERS: Final[dict[str, tuple[str, ...]]] = {
     "governance.accessrequest": (
         *("state__exact=waiting", "dataset__id__exact=1", "dataset__host__organisation__id__exact=1"),
+        *("waits=decision", "waits=answer"),
         *("created_at__year=2026", "created_at__year=2026&created_at__month=3&created_at__day=4"),
     ),
     "governance.auditentry": (
