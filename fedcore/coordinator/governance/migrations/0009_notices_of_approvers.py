@@ -4,15 +4,34 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('governance', '0008_roles_lost'),
+        ("governance", "0008_roles_lost"),
     ]
 
     operations = [
         migrations.AlterField(
-            model_name='notice',
-            name='about',
-            field=models.CharField(choices=[('request', 'new request'), ('question', 'question'), ('answer', 'answer'), ('second', 'second approval'), ('decision', 'decision'), ('tightened', 'grant tightened'), ('revoked', 'grant revoked'), ('withdrawn', 'withdrawn'), ('ending', 'about to end'), ('ended', 'ended'), ('waits', 'waits at the host'), ('finished', 'run finished'), ('stopped', 'run stopped'), ('away', 'host away'), ('approvers', 'number of approvers')], max_length=10, verbose_name='about'),
+            model_name="notice",
+            name="about",
+            field=models.CharField(
+                choices=[
+                    ("request", "new request"),
+                    ("question", "question"),
+                    ("answer", "answer"),
+                    ("second", "second approval"),
+                    ("decision", "decision"),
+                    ("tightened", "grant tightened"),
+                    ("revoked", "grant revoked"),
+                    ("withdrawn", "withdrawn"),
+                    ("ending", "about to end"),
+                    ("ended", "ended"),
+                    ("waits", "waits at the host"),
+                    ("finished", "run finished"),
+                    ("stopped", "run stopped"),
+                    ("away", "host away"),
+                    ("approvers", "number of approvers"),
+                ],
+                max_length=10,
+                verbose_name="about",
+            ),
         ),
     ]
