@@ -19,7 +19,9 @@ INK, MUTED, RULE = "#0f172a", "#475569", "#e2e8f0"
 
 def plots_of(comparison: Comparison) -> list[str]:
     """Loss, accuracy, ROC, precision and recall, and one confusion matrix for each joint model (HTML images)."""
-    joint = [report for report in comparison.reports if report["protocol"] != "local" and report["metrics"]]
+    # An owner of a joint run is told no counts over all owners, and so no curves.
+    counted = [report for report in comparison.reports if "roc" in (report["metrics"] or {})]
+    joint = [report for report in counted if report["protocol"] != "local"]
     if not joint:
         return []
     plots = [

@@ -7,9 +7,16 @@ from django.core.exceptions import PermissionDenied
 from django.urls import reverse
 from django.utils import timezone
 
-from fedcore.coordinator.governance import decisions
-from fedcore.coordinator.governance.models import AccessRequest, Grant, OwnerHost, Person, PersonKey
-from fedcore.coordinator.governance.people import set_two_approvers
+from fedcore.coordinator.governance import decisions, rights, submissions
+from fedcore.coordinator.governance.models import (
+    AccessRequest,
+    AuditEntry,
+    Grant,
+    OwnerHost,
+    Person,
+    PersonKey,
+    Role,
+)
 from fedcore.wire.keys import HostCard, SealingKey, SigningKey
 
 MODELS = (
@@ -275,6 +282,19 @@ def test_the_page_says_what_a_request_costs_and_what_a_revocation_does(cast, bro
         assert words in text
 
 
+@pytest.mark.parametrize(("who", "reads"), [("olga", True), ("anna", True), ("ada", True), ("eve", False)])
+def test_what_a_dataset_has_given_to_others_is_read_only_by_who_oversees_it(
+    cast, browser, asked, message, who, reads
+):
+    """Eve asks for the same dataset as Sam, who has a grant: her own request's page says nothing of his."""
+    decisions.approve(asked, cast.olga)
+    eves = submissions.submit_request(message(organisation="institute").signed_by(cast.eve_key), cast.eve)[0]
+    answer = browser(cast[who]).get(page("accessrequest", eves.pk))
+    assert ("grant in force" in answer.content.decode()) is reads
+    assert ("Given so far" in answer.content.decode()) is reads
+    assert "What it costs" in answer.content.decode()
+
+
 def test_a_request_for_runs_with_one_owners_data_alone_is_warned_of(cast, browser, asked, wide):
     def warned():
         return "with your data alone" in client.get(page("accessrequest", wide.pk)).content.decode()
@@ -321,11 +341,43 @@ def test_an_organisations_own_administrator_asks_for_two_approvers_and_nobody_el
     browser(cast.paul).post(address, {"_form_submitted": "on"})
     bank.refresh_from_db()
     assert bank.two_approvers
+
+
+def test_who_approves_does_not_say_that_nobody_else_has_to(cast, browser):
+    """Paul is a data owner of the bank and administrates it; Bea only administrates it."""
+    bank = cast.paul.organisation
+    rights.set_approvers(cast.paul, bank, two=True)
     back = reverse("admin:governance_organisation_ask_one_approver", args=(bank.pk,))
-    assert browser(cast.ada).post(back, {"_form_submitted": "on"}).status_code == 403
-    browser(cast.paul).post(back, {"_form_submitted": "on"})
+    for who in ("ada", "paul"):
+        assert browser(cast[who]).post(back, {"_form_submitted": "on"}).status_code == 403
+        with pytest.raises(PermissionDenied):
+            rights.set_approvers(cast[who], bank, two=False)
+    bea = Person.objects.create_user("bea", organisation=bank)
+    rights.set_roles(bea, frozenset({Role.ADMINISTRATOR}))
+    assert browser(bea).post(back, {"_form_submitted": "on"}).status_code == 200
     bank.refresh_from_db()
     assert not bank.two_approvers
+
+
+def test_all_data_owners_are_told_how_many_approve_and_the_audit_has_it(cast, browser):
+    bank = cast.paul.organisation
+    bert, bea = (Person.objects.create_user(name, organisation=bank) for name in ("bert", "bea"))
+    rights.set_roles(bert, frozenset({Role.DATA_OWNER}))
+    rights.set_roles(bea, frozenset({Role.ADMINISTRATOR}))
+    rights.set_approvers(cast.paul, bank, two=True)
+    rights.set_approvers(bea, bank, two=False)
+    told = {
+        person: list(person.notices.order_by("pk").values_list("text", flat=True))
+        for person in (cast.paul, bert)
+    }
+    two = "From now on two data owners approve each request for data of South-Bank, says paul."
+    one = "From now on one data owner approves a request for data of South-Bank alone, says bea."
+    assert told == {cast.paul: [one], bert: [two, one]}
+    assert not cast.olga.notices.exists()
+    notice = bert.notices.first()
+    assert browser(bert).get(notice.address).status_code == 200
+    numbers = AuditEntry.objects.filter(action="set_approvers").order_by("serial")
+    assert [entry.facts for entry in numbers] == [{"number": 2}, {"number": 1}]
 
 
 def test_nobody_sets_two_approvers_through_the_form_of_organisations(cast, browser):
@@ -336,7 +388,7 @@ def test_nobody_sets_two_approvers_through_the_form_of_organisations(cast, brows
     bank.refresh_from_db()
     assert not bank.two_approvers
     with pytest.raises(PermissionDenied):
-        set_two_approvers(bank, cast.ada, True)
+        rights.set_approvers(cast.ada, bank, two=True)
 
 
 def test_a_decision_without_the_csrf_token_is_refused(cast, browser, asked):

@@ -198,11 +198,75 @@ def test_an_administrator_makes_people_in_the_own_organisation_only(cast, browse
     assert not new.has_usable_password()
 
 
+def off_and_on(client, person):
+    client.post(change(person), form(person, is_active=[]))
+    client.post(change(person), form(person))
+    found = Person.objects.get(pk=person.pk)
+    assert (found.is_active, found.roles) == (True, frozenset())
+    return found
+
+
+def test_nobody_takes_somebody_over_by_disabling_them(cast, browser):
+    """Olga's roles end; that she had them counts. Ada appoints her again, and cannot log in as her."""
+    olga = off_and_on(browser(cast.ada), cast.olga)
+    assert reset(browser(cast.ada), olga).status_code == 403
+    olga = off_and_on(browser(cast.ada), olga)
+    assert reset(browser(cast.ada), olga).status_code == 403
+    assert olga.has_usable_password()
+    rights.appoint(cast.ada, olga, OWNER)
+    assert reset(browser(cast.ada), olga).status_code == 403
+    root = Person.objects.create_superuser("root", password="x")
+    assert reset(browser(root), olga).status_code == 200
+
+
+def test_nobody_takes_somebody_over_by_moving_them_to_oneself(cast, browser):
+    client = browser(cast.ada)
+    client.post(change(cast.olga), form(cast.olga, organisation=cast.ada.organisation_id))
+    olga = Person.objects.get(pk=cast.olga.pk)
+    assert olga.organisation == cast.ada.organisation
+    assert reset(client, olga).status_code == 403
+    client.post(change(olga), form(olga, organisation=cast.olga.organisation_id))
+    assert reset(client, olga).status_code == 403
+
+
+def test_who_was_disabled_is_let_in_again_by_a_colleague_who_holds_the_roles_that_were_lost(
+    cast, browser, bill
+):
+    rights.set_roles(bill, AUDITOR)
+    off_and_on(browser(cast.paul), bill)
+    assert reset(browser(cast.paul), bill).status_code == 403
+    rights.set_roles(bill, frozenset())
+    rights.set_roles(cast.paul, cast.paul.roles | AUDITOR)
+    assert reset(browser(cast.paul), bill).status_code == 200
+
+
+def test_a_change_in_the_admin_undoes_nothing_that_was_saved_meanwhile(cast, browser, monkeypatch):
+    """Between reading the row and saving it, somebody resets the password: it stays reset."""
+    saved = rights.save
+
+    def meanwhile(person, fields=None):
+        Person.objects.filter(pk=cast.olga.pk).update(password="!reset", last_name="Meanwhile")
+        saved(person, fields)
+
+    monkeypatch.setattr(rights, "save", meanwhile)
+    browser(cast.ada).post(change(cast.olga), form(cast.olga) | {"first_name": "Olga"})
+    olga = Person.objects.get(pk=cast.olga.pk)
+    assert (olga.first_name, olga.last_name, olga.password) == ("Olga", "Meanwhile", "!reset")
+
+
+def test_who_was_disabled_meanwhile_stays_disabled(cast):
+    stale = Person.objects.get(pk=cast.olga.pk)
+    Person.objects.filter(pk=cast.olga.pk).update(is_active=False)
+    stale.first_name = "Olga"
+    rights.save(stale, ["first_name"])
+    assert not Person.objects.get(pk=cast.olga.pk).is_active
+
+
 @pytest.mark.parametrize("lookup", ["password__startswith", "password"])
 def test_nobody_finds_a_hash_by_filtering_for_its_beginning(cast, browser, lookup):
     address = reverse("admin:governance_person_changelist")
     answer = browser(cast.ada).get(address, {lookup: make_password("x")[:4]})
-    assert answer.status_code in (302, 400)
+    assert answer.status_code == 400
 
 
 def reset(client, person):

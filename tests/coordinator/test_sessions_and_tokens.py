@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from datetime import timedelta
 
 import pytest
@@ -182,6 +183,30 @@ def test_a_question_about_nothing_does_not_exist(cast, browser, what):
     token = ApiToken.objects.create(user=cast.olga)[0]
     assert end(browser(cast.olga), cast.olga, **what).status_code == 404
     assert ApiToken.objects.filter(pk=token.pk).exists()
+
+
+@pytest.mark.parametrize("length", [1, 15, 17, 64])
+def test_only_a_tokens_whole_name_ends_it_and_no_other(cast, browser, api, length):
+    tokens = [ApiToken.objects.create(user=cast.sam)[0] for _ in range(20)]
+    text = tokens[0].digest[:length]
+    assert end(browser(cast.sam), cast.sam, token=text).status_code == 404
+    assert api(cast.sam).delete(f"/api/tokens/{text}").status_code == 404
+    assert ApiToken.objects.filter(pk__in=[token.pk for token in tokens]).count() == 20
+    assert end(browser(cast.sam), cast.sam, token=tokens[0].name).status_code == 302
+    assert ApiToken.objects.filter(pk__in=[token.pk for token in tokens]).count() == 19
+
+
+@pytest.mark.parametrize("who", ["sam", "olga"])
+def test_the_security_page_leads_to_the_own_keys(cast, browser, who):
+    client = browser(cast[who])
+    text = client.get(reverse("admin:security")).content.decode()
+    found = re.search(r'href="([^"]*personkey/\?[^"]*)"', text)
+    assert found is not None
+    answer = client.get(found[1])
+    assert answer.status_code == 200
+    keys = answer.context["cl"].result_list
+    assert {key.person_id for key in keys} <= {cast[who].pk}
+    assert len(keys) == cast[who].keys.count()
 
 
 def test_an_administrator_sees_and_ends_those_of_the_own_people(cast, browser):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from django.http import Http404, HttpRequest, JsonResponse
@@ -31,6 +32,7 @@ from fedcore.coordinator.runs import ending, storage, validation
 from fedcore.coordinator.runs.flow import MODEL_AT_COORDINATOR
 from fedcore.coordinator.runs.models import Run, RunEvent
 from fedcore.coordinator.runs.orders import DATASET, MODEL
+from fedcore.coordinator.runs.parts import Parts
 from fedcore.coordinator.runs.problems import Refused
 from fedcore.coordinator.runs.rights import Rights, rights_of
 from fedcore.coordinator.runs.states import ENDED
@@ -59,6 +61,8 @@ class RunSerializer(serializers.ModelSerializer[Run]):
 
     model = serializers.CharField(source="model_type")
     scientist = serializers.CharField(source="scientist.username")
+    message = serializers.SerializerMethodField()
+    code = serializers.SerializerMethodField()
     culprit = serializers.SerializerMethodField()
     metrics = serializers.SerializerMethodField()
 
@@ -80,23 +84,37 @@ class RunSerializer(serializers.ModelSerializer[Run]):
             *("code", "culprit", "metrics", "created_at", "started_at", "finished_at", "deadline"),
         )
 
+    @property
+    def parts(self) -> Parts:
+        """What whoever asks is told of it."""
+        found: Parts = self.context["parts"]
+        return found
+
+    def get_message(self, run: Run) -> str:
+        """Why it ended, or what it waits for; of a reason at another owner's host only that it is there."""
+        return self.parts.ending_of(run).message
+
+    def get_code(self, run: Run) -> str:
+        """The code that ended it; empty where that is another owner's."""
+        return self.parts.ending_of(run).code
+
     def get_culprit(self, run: Run) -> dict[str, str] | None:
         """Where the run was stopped, and what to do about it."""
         if not run.code:
             return None
         host = run.culprit.name if run.culprit else ""
-        return {"host_name": host, "dataset": run.culprit_dataset, "remedy": run.remedy}
+        return {"host_name": host, "dataset": run.culprit_dataset, "remedy": self.parts.ending_of(run).remedy}
 
     def get_metrics(self, run: Run) -> dict[str, Any] | None:
         """The quality over all owners' held-out rows, once the run has finished."""
-        return run.report["metrics"] if run.report else None
+        return self.parts.quality_of(run)
 
 
 class RunsView(APIView):
     @extend_schema(responses=RunSerializer(many=True))
     def get(self, request: Request) -> Response:
         """One's own runs, and those that use data of one's organisation where one oversees it; newest first."""
-        return Response(RunSerializer(_visible(request)[:200], many=True).data)
+        return Response(RunSerializer(_visible(request)[:200], many=True, context=_context(request)).data)
 
     @extend_schema(
         request=SignedSerializer,
@@ -111,7 +129,7 @@ class RunsView(APIView):
             return Response(
                 {"code": str(error.code), "detail": error.detail, "problems": problems}, status=400
             )
-        return Response(RunSerializer(run).data, status=201 if is_new else 200)
+        return Response(_shown(request, run), status=201 if is_new else 200)
 
     def get_parsers(self) -> list[Any]:
         return [SignedParser()]
@@ -121,7 +139,7 @@ class RunView(APIView):
     @extend_schema(responses={200: RunSerializer, 404: ErrorSerializer})
     def get(self, request: Request, run_id: str) -> Response:
         """Where a run is."""
-        return Response(RunSerializer(_run(request, run_id)).data)
+        return Response(_shown(request, _run(request, run_id)))
 
 
 class ReportView(APIView):
@@ -132,7 +150,7 @@ class ReportView(APIView):
         if run.report is None:
             raise Conflict(f"The run is {run.get_state_display()}: a report is made when a run has finished.")
         audit.record(Action.READ_REPORT, run)
-        return Response(run.report)
+        return Response(_parts(request).report_of(run))
 
 
 class CancelView(APIView):
@@ -141,7 +159,7 @@ class CancelView(APIView):
         """Cancel one's own run. The owners are told to delete what they made for it."""
         run = _own(request, run_id)
         try:
-            return Response(RunSerializer(ending.cancel(run.pk)).data)
+            return Response(_shown(request, ending.cancel(run.pk)))
         except ending.NotAllowed as error:
             raise Conflict(str(error)) from None
 
@@ -161,7 +179,10 @@ class RightsView(APIView):
     @extend_schema(responses={200: RightsSerializer, 404: ErrorSerializer})
     def get(self, request: Request, run_id: str) -> Response:
         """What may be done with what a run made, now: the intersection of the grants of all its data."""
-        return Response(RightsSerializer(rights_of(_run(request, run_id), timezone.now())).data)
+        run = _run(request, run_id)
+        rights = rights_of(run, timezone.now())
+        told = replace(rights, because=_parts(request).because(run, rights))
+        return Response(RightsSerializer(told).data)
 
 
 class ModelView(APIView):
@@ -243,9 +264,17 @@ def _news(person: Person, run_id: str, after: int) -> tuple[dict[str, Any], int,
     run = Run.objects.visible_to(person).filter(pk=run_id).first() if _RUN_ID.fullmatch(run_id) else None
     if run is None:
         return None
-    rows = RunEvent.objects.filter(run=run, pk__gt=after).order_by("pk")[:EVENTS_PER_ANSWER]
+    parts = Parts(person)
+    found = RunEvent.objects.filter(run=run, pk__gt=after).select_related("run", "host").order_by("pk")
+    rows = found[:EVENTS_PER_ANSWER]
     events = [
-        {"serial": row.pk, "at": row.at, "state": row.state, "text": row.text, "progress": row.progress}
+        {
+            "serial": row.pk,
+            "at": row.at,
+            "state": row.state,
+            "text": parts.text_of(row),
+            "progress": row.progress,
+        }
         for row in rows
     ]
     return {"events": events, "state": run.state}, latest, bool(events) or run.state in ENDED
@@ -253,6 +282,18 @@ def _news(person: Person, run_id: str, after: int) -> tuple[dict[str, Any], int,
 
 def _error(status: int, code: str, detail: str, headers: Mapping[str, str] | None = None) -> JsonResponse:
     return JsonResponse({"code": code, "detail": detail}, status=status, headers=headers)
+
+
+def _parts(request: Request) -> Parts:
+    return Parts(person_of(request))
+
+
+def _context(request: Request) -> dict[str, Any]:
+    return {"parts": _parts(request)}
+
+
+def _shown(request: Request, run: Run) -> Any:
+    return RunSerializer(run, context=_context(request)).data
 
 
 def _visible(request: Request) -> Any:

@@ -51,7 +51,7 @@ class TokenView(APIView):
     @extend_schema(responses={204: None, 404: ErrorSerializer})
     def delete(self, request: Request, name: str) -> Response:
         """End one of one's own tokens, at once."""
-        ended, _rows = _own(request).filter(digest__startswith=name).delete()
+        ended, _rows = ApiToken.named(person_of(request), name).delete()
         if not ended:
             raise Http404
         return Response(status=204)

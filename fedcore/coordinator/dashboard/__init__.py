@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from fedcore.coordinator.dashboard import auditing, oversight, scientist
 from fedcore.coordinator.dashboard.panels import Card, Panel
-from fedcore.coordinator.governance.models import AccessRequest, Person, RequestState, Role
+from fedcore.coordinator.governance.models import AccessRequest, Person, Role
 from fedcore.coordinator.governance.people import person_of
 
 
@@ -46,10 +46,8 @@ def waiting_badge(request: HttpRequest) -> str:
     if not isinstance(request.user, Person):
         return ""
     person, now = request.user, timezone.now()
-    asked_back = AccessRequest.objects.visible_to(person).filter(
-        state=RequestState.ASKED_BACK, requested_by=person, expires_at__gt=now
-    )
-    return str((oversight.to_decide(person, now) | asked_back).count() or "")
+    requests = AccessRequest.objects
+    return str((requests.to_decide(person, now) | requests.to_answer(person, now)).count() or "")
 
 
 def oversees(person: Person) -> bool:

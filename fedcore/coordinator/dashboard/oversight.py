@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from django.db.models import Count, Q
 from django.utils.translation import gettext as _
@@ -18,25 +18,16 @@ from fedcore.coordinator.governance.models import (
     Grant,
     OwnerHost,
     Person,
-    RequestState,
 )
 from fedcore.coordinator.governance.reminders import ENDING_SOON
 from fedcore.coordinator.runs.admin import run_badge
 from fedcore.coordinator.runs.models import Run, RunOrder
 from fedcore.wire.codes import EXPLANATIONS, RefusalCode
 
-TO_DECIDE: Final = (RequestState.WAITING, RequestState.PROPOSED)
-
-
-def to_decide(person: Person, now: datetime) -> Any:
-    """The requests of others that wait for a decision, as far as the person sees them."""
-    seen = AccessRequest.objects.visible_to(person).exclude(requested_by=person)
-    return seen.filter(state__in=TO_DECIDE, expires_at__gt=now)
-
 
 def of(person: Person, now: datetime) -> tuple[list[Card], list[Panel]]:
     """Cards and panels for a person of an owner's or of the operator's side."""
-    waiting = to_decide(person, now)
+    waiting = AccessRequest.objects.to_decide(person, now)
     running = Run.objects.visible_to(person).unfinished().exclude(scientist=person)
     hosts = list(_hosts(person))
     away = [host for host in hosts if host.is_away(now)]
@@ -46,7 +37,7 @@ def of(person: Person, now: datetime) -> tuple[list[Card], list[Panel]]:
             _("Requests waiting"),
             waiting.count(),
             "inbox",
-            list_of("governance_accessrequest", "?state__exact=waiting"),
+            list_of("governance_accessrequest", "?waits=decision"),
         ),
         Card(_("Runs in progress"), running.count(), "play_circle", list_of("runs_run")),
         Card(_("Hosts away"), f"{len(away)} / {len(hosts)}", "cloud_off", list_of("governance_ownerhost")),

@@ -30,7 +30,7 @@ def of(person: Person, now: datetime) -> tuple[list[Card], list[Panel]]:
             _("Questions to answer"),
             len(questions),
             "forum",
-            list_of("governance_accessrequest", "?state__exact=asked_back"),
+            list_of("governance_accessrequest", "?waits=answer"),
         ),
         Card(_("My open requests"), len(undecided), "inbox", list_of("governance_accessrequest")),
         Card(_("My grants with runs left"), len(usable), "verified_user", list_of("governance_grant")),

@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy
 from fedcore.coordinator import plugins
 from fedcore.coordinator.governance.budget import Budget, budgets_of
 from fedcore.coordinator.governance.limits import NO_PROMISE, shown_epsilon
-from fedcore.coordinator.governance.models import UNDECIDED, AccessRequest, ThreadEntry
+from fedcore.coordinator.governance.models import UNDECIDED, AccessRequest, Person, ThreadEntry
 from fedcore.coordinator.governance.renewals import is_renewal
 from fedcore.coordinator.governance.shown_limits import LimitTable, limits_table
 from fedcore.plugin_api.backends import Leak
@@ -76,7 +76,8 @@ class Explanation:
     protections: list[Protection]
     limits: LimitTable
     thread: list[ThreadEntry]
-    budget: Budget
+    budget: Budget | None
+    """What the dataset has given to everybody; only for who oversees it."""
     is_renewal: bool
     warnings: list[str] = field(default_factory=list)
     irrevocable: list[str] = field(default_factory=list)
@@ -104,8 +105,8 @@ class Explanation:
         return any(name != Protocol.LOCAL for name, _text in self.protocols)
 
 
-def explain(request: AccessRequest) -> Explanation:
-    """The request in plain words."""
+def explain(request: AccessRequest, person: Person) -> Explanation:
+    """The request in plain words, for `person`, who may see it."""
     pipelines = [[_step(choice) for choice in pipeline["steps"]] for pipeline in request.pipelines]
     protections = [_protection(name) for name in request.backends]
     return Explanation(
@@ -118,12 +119,17 @@ def explain(request: AccessRequest) -> Explanation:
         protections=protections,
         limits=limits_table(request),
         thread=list(request.thread.select_related("person")),
-        budget=budgets_of([request.dataset], timezone.now())[0],
+        budget=_budget(request, person),
         is_renewal=is_renewal(request),
         revocation=_revocation(request),
         warnings=_warnings(request, pipelines, protections),
         irrevocable=_irrevocable(request),
     )
+
+
+def _budget(request: AccessRequest, person: Person) -> Budget | None:
+    dataset = request.dataset
+    return budgets_of([dataset], timezone.now())[0] if person.oversees(dataset.organisation) else None
 
 
 def _step(choice: dict[str, Any]) -> Step:

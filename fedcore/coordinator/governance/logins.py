@@ -27,6 +27,9 @@ LOGIN: Final = "login"
 USE_IS_NOTED_EVERY: Final = timedelta(minutes=1)
 """How exactly a last use is known: a write for every request would keep the database busy."""
 
+NAME_LENGTH: Final = 16
+"""Digits of a token's digest that name it."""
+
 _BROWSERS: Final = (
     ("fedcore", "fedcore client"),
     ("Edg", "Edge"),
@@ -118,7 +121,13 @@ class ApiToken(AbstractAuthToken, Login):  # type: ignore[misc]
     @property
     def name(self) -> str:
         """How lists and addresses name the token: the beginning of its digest, which lets nobody in."""
-        return str(self.digest)[:16]
+        return str(self.digest)[:NAME_LENGTH]
+
+    @classmethod
+    def named(cls, person: Person, name: str) -> models.QuerySet[Self]:
+        """The token of this person that has this name; none for a part of a name."""
+        own: models.QuerySet[Self] = cls.objects.filter(user=person)
+        return own.filter(digest__startswith=name) if len(name) == NAME_LENGTH else own.none()
 
 
 def digest_of(key: str) -> str:

@@ -14,7 +14,8 @@ from django.db import models
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from fedcore.coordinator.governance import rules
 from fedcore.coordinator.governance.people import Organisation, Person, Role
@@ -26,48 +27,51 @@ TEXT_LENGTH: Final = 300
 class About(models.TextChoices):
     """What a notice is about."""
 
-    REQUEST = "request", _("new request")
-    QUESTION = "question", _("question")
-    ANSWER = "answer", _("answer")
-    SECOND_APPROVAL = "second", _("second approval")
-    DECISION = "decision", _("decision")
-    TIGHTENED = "tightened", _("grant tightened")
-    REVOKED = "revoked", _("grant revoked")
-    WITHDRAWN = "withdrawn", _("withdrawn")
-    ENDING = "ending", _("about to end")
-    ENDED = "ended", _("ended")
-    WAITS_AT_HOST = "waits", _("waits at the host")
-    RUN_FINISHED = "finished", _("run finished")
-    RUN_STOPPED = "stopped", _("run stopped")
-    HOST_AWAY = "away", _("host away")
+    REQUEST = "request", gettext_lazy("new request")
+    QUESTION = "question", gettext_lazy("question")
+    ANSWER = "answer", gettext_lazy("answer")
+    SECOND_APPROVAL = "second", gettext_lazy("second approval")
+    DECISION = "decision", gettext_lazy("decision")
+    TIGHTENED = "tightened", gettext_lazy("grant tightened")
+    REVOKED = "revoked", gettext_lazy("grant revoked")
+    WITHDRAWN = "withdrawn", gettext_lazy("withdrawn")
+    ENDING = "ending", gettext_lazy("about to end")
+    ENDED = "ended", gettext_lazy("ended")
+    WAITS_AT_HOST = "waits", gettext_lazy("waits at the host")
+    RUN_FINISHED = "finished", gettext_lazy("run finished")
+    RUN_STOPPED = "stopped", gettext_lazy("run stopped")
+    HOST_AWAY = "away", gettext_lazy("host away")
+    APPROVERS = "approvers", gettext_lazy("number of approvers")
 
 
 _PAGES: Final = {
     About.RUN_FINISHED: "admin:runs_run_change",
     About.RUN_STOPPED: "admin:runs_run_change",
     About.HOST_AWAY: "admin:governance_ownerhost_change",
+    About.APPROVERS: "admin:governance_organisation_change",
 }
 _PAGE_OF_OTHERS: Final = "admin:governance_accessrequest_change"
 
 
 class Notice(models.Model):
-    """One notice for one person. `subject` is the digest of a request or run, or the number of a host."""
+    """One notice for one person. `subject` is the digest of a request or run, or the number of a host or
+    organisation."""
 
     person = models.ForeignKey(
-        Person, verbose_name=_("person"), on_delete=models.CASCADE, related_name="notices"
+        Person, verbose_name=gettext_lazy("person"), on_delete=models.CASCADE, related_name="notices"
     )
-    about = models.CharField(_("about"), max_length=10, choices=About.choices)
-    subject = models.CharField(_("subject"), max_length=64)
-    text = models.CharField(_("text"), max_length=TEXT_LENGTH)
-    created_at = models.DateTimeField(_("when"), default=timezone.now)
-    read_at = models.DateTimeField(_("read"), null=True)
-    mailed_at = models.DateTimeField(_("mailed"), null=True)
+    about = models.CharField(gettext_lazy("about"), max_length=10, choices=About.choices)
+    subject = models.CharField(gettext_lazy("subject"), max_length=64)
+    text = models.CharField(gettext_lazy("text"), max_length=TEXT_LENGTH)
+    created_at = models.DateTimeField(gettext_lazy("when"), default=timezone.now)
+    read_at = models.DateTimeField(gettext_lazy("read"), null=True)
+    mailed_at = models.DateTimeField(gettext_lazy("mailed"), null=True)
 
     objects: ClassVar = rules.Notices.as_manager()
 
     class Meta:
-        verbose_name = _("notice")
-        verbose_name_plural = _("notices")
+        verbose_name = gettext_lazy("notice")
+        verbose_name_plural = gettext_lazy("notices")
         ordering = ("-id",)
         indexes: ClassVar = [
             models.Index(fields=["person", "read_at"], name="governance_unread_notices"),
@@ -93,6 +97,20 @@ def tell(people: Iterable[Person], about: About, subject: object, text: str) -> 
         beyond = Notice.objects.filter(person=person).values_list("pk", flat=True)[KEPT : KEPT + 1]
         for oldest in list(beyond):
             Notice.objects.filter(person=person, pk__lte=oldest).delete()
+
+
+def tell_approvers(organisation: Organisation, by: Person | None = None) -> None:
+    """Tell the data owners of an organisation how many of them approve a request from now on."""
+    if organisation.two_approvers:
+        text = _(
+            "From now on two data owners approve each request for data of %(organisation)s, says %(by)s."
+        )
+    else:
+        text = _(
+            "From now on one data owner approves a request for data of %(organisation)s alone, says %(by)s."
+        )
+    told = text % {"organisation": organisation, "by": by or _("the coordinator's operator")}
+    tell(data_owners_of(organisation, without=by), About.APPROVERS, organisation.pk, told)
 
 
 def data_owners_of(organisation: Organisation, without: Person | None = None) -> list[Person]:

@@ -103,6 +103,10 @@ class Person(AbstractUser):  # type: ignore[django-manager-missing]  # knox and 
         blank=True,
     )
 
+    roles_lost = models.JSONField(
+        _("roles lost"), default=dict, editable=False, help_text=_("By organisation: when moved or disabled.")
+    )
+
     objects: ClassVar[PersonManager] = PersonManager()
 
     class Meta:
@@ -127,6 +131,19 @@ class Person(AbstractUser):  # type: ignore[django-manager-missing]  # knox and 
             self.__dict__["_roles"] = frozenset(Role(m.role) for m in self.memberships.all())
         found: frozenset[Role] = self.__dict__["_roles"]
         return found
+
+    def roles_ever_in(self, organisation_id: int | None) -> frozenset[Role]:
+        """The roles that the person has in an organisation, and those that were lost there by moving or by being
+        disabled: who takes the person's place has to hold them all."""
+        lost = frozenset(Role(role) for role in self.roles_lost.get(str(organisation_id), ()))
+        return lost | (self.roles if self.organisation_id == organisation_id else frozenset())
+
+    def had_roles_outside(self, organisation_id: int | None) -> bool:
+        """Whether the person has or has lost a role in an organisation other than this."""
+        places = {place for place, roles in self.roles_lost.items() if roles}
+        return bool(places - {str(organisation_id)}) or (
+            self.organisation_id != organisation_id and bool(self.roles)
+        )
 
     def has_role(self, role: Role) -> bool:
         return role in self.roles
@@ -160,6 +177,10 @@ class Person(AbstractUser):  # type: ignore[django-manager-missing]  # knox and 
         oversees = self.roles & {Role.ADMINISTRATOR, Role.DATA_OWNER, Role.AUDITOR}
         return Organisation.objects.filter(people=self) if oversees else Organisation.objects.none()
 
+    def oversees(self, organisation: Organisation) -> bool:
+        """Whether this person sees the organisation's requests, grants and runs without having a part in them."""
+        return self.organisations_with_oversight().filter(pk=organisation.pk).exists()
+
     def owns_data_of(self, organisation_id: int) -> bool:
         """Whether this person decides about the data of an organisation."""
         return self.is_active and self.organisation_id == organisation_id and self.has_role(Role.DATA_OWNER)
@@ -179,21 +200,6 @@ def person_of(request: HttpRequest) -> Person:
     if not isinstance(request.user, Person):
         raise PermissionDenied
     return request.user
-
-
-def may_set_approvers(person: Person, organisation: Organisation) -> bool:
-    """Whether the person says how many data owners of the organisation approve: its own administrator does."""
-    return (
-        person.is_active and person.administers_own_organisation and person.organisation_id == organisation.pk
-    )
-
-
-def set_two_approvers(organisation: Organisation, person: Person, two: bool) -> None:
-    """Require two approvals of each request from now on, or one. Raises `PermissionDenied`."""
-    if not may_set_approvers(person, organisation):
-        raise PermissionDenied
-    Organisation.objects.filter(pk=organisation.pk).update(two_approvers=two)
-    organisation.two_approvers = two
 
 
 class Membership(models.Model):

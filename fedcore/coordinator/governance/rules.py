@@ -19,7 +19,8 @@ not exist: 404.
 Nobody grants more than they hold (`may_appoint`): an administrator gives and takes roles in the own organisation
 only, only those that they hold, and never their own. The operator's administrators appoint the first holder of
 each role in every organisation. Letting somebody in again, who has lost a password or a second factor, follows the
-same measure (`may_let_in_again`): whoever can do that could become that person.
+same measure (`may_let_in_again`): whoever can do that could become that person. Roles that somebody lost by being
+disabled or moved count there as if they still held, so that nobody takes a person over by way of disabling them.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ from django.db import models
 from django.db.models import Q
 
 if TYPE_CHECKING:
-    from fedcore.coordinator.governance.people import Person, Role
+    from datetime import datetime
+
+    from fedcore.coordinator.governance.people import Organisation, Person, Role
 
 SomeModel = TypeVar("SomeModel", bound=models.Model)
 
@@ -103,6 +106,15 @@ class AccessRequests(Governed[Any]):
     def rule(self, person: Person) -> Q:
         overseen = Q(dataset__host__organisation__in=person.organisations_with_oversight())
         return Q(requested_by=person) | overseen
+
+    def to_decide(self, person: Person, now: datetime) -> Self:
+        """Those of others, as far as the person sees them, that wait for a decision and can still get one."""
+        seen = self.visible_to(person).exclude(requested_by=person)
+        return seen.filter(state__in=("waiting", "proposed"), expires_at__gt=now)
+
+    def to_answer(self, person: Person, now: datetime) -> Self:
+        """The own ones whose owner has asked something back."""
+        return self.filter(requested_by=person, state="asked_back", expires_at__gt=now)
 
 
 class DryRuns(Governed[Any]):
@@ -205,8 +217,14 @@ def may_let_in_again(person: Person, other: Person) -> bool:
     """Whether `person` may end the password or the second factor of `other`, who then sets a new one."""
     if person.pk == other.pk or not may_administrate(person, other):
         return False
-    is_colleague = person.organisation_id == other.organisation_id
-    return person.is_superuser or other.roles <= (person.roles if is_colleague else frozenset())
+    if person.is_superuser:
+        return True
+    # Roles that ended count too: else whoever disables somebody, and enables them again, could become them.
+    if other.had_roles_outside(person.organisation_id):
+        return False
+    return other.roles_ever_in(person.organisation_id) <= (
+        person.roles if person.organisation_id == other.organisation_id else frozenset()
+    )
 
 
 def may_move(person: Person, other: Person) -> bool:
@@ -217,6 +235,15 @@ def may_move(person: Person, other: Person) -> bool:
 def may_disable(person: Person, other: Person) -> bool:
     """Whether `person` may disable or enable `other`. A person who is enabled again has no role."""
     return person.pk != other.pk and may_administrate(person, other)
+
+
+def may_set_approvers(person: Person, organisation: Organisation, two: bool) -> bool:
+    """Whether `person` may say that two data owners of the organisation approve each request, or that one does.
+
+    The organisation's own administrators may; who approves requests does not say that nobody else has to.
+    """
+    administers = person.administers_own_organisation and person.organisation_id == organisation.pk
+    return person.is_active and administers and (two or not person.owns_data_of(organisation.pk))
 
 
 def _is_held(role: Role, organisation_id: int) -> bool:

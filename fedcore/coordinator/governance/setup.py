@@ -31,7 +31,7 @@ from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError as DjangoValidationError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from fedcore.coordinator.governance import audit, logins, rights
+from fedcore.coordinator.governance import audit, logins, notices, rights
 from fedcore.coordinator.governance.models import Organisation, OwnerHost, Person, Role
 from fedcore.wire.encoding import Label, Name
 from fedcore.wire.keys import HostCard
@@ -113,9 +113,12 @@ def _organisation(entry: OrganisationEntry) -> list[str]:
         return [f"Made organisation {entry.name}."]
     if all(getattr(organisation, name) == value for name, value in facts.items()):
         return []
+    counts_anew = entry.two_approvers not in (None, organisation.two_approvers)
     for name, value in facts.items():
         setattr(organisation, name, value)
     organisation.save(update_fields=list(facts))
+    if counts_anew:
+        notices.tell_approvers(organisation)
     return [f"Changed organisation {entry.name}."]
 
 

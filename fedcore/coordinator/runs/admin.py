@@ -6,7 +6,7 @@ import json
 from typing import Any, ClassVar
 
 from django.contrib import admin, messages
-from django.db.models import Model, QuerySet
+from django.db.models import Exists, Model, OuterRef, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html
@@ -21,14 +21,18 @@ from fedcore.coordinator.governance import audit
 from fedcore.coordinator.governance.admin.base import (
     GovernedAdmin,
     GovernedInline,
+    GovernedList,
     ago,
     badge,
     code,
     code_badge,
 )
 from fedcore.coordinator.governance.audit import Action
+from fedcore.coordinator.governance.models import AccessRequest
+from fedcore.coordinator.governance.people import person_of
 from fedcore.coordinator.runs import ending
 from fedcore.coordinator.runs.models import Artefact, Run, RunDataset, RunEvent, RunOrder
+from fedcore.coordinator.runs.parts import Ending, Parts
 from fedcore.coordinator.runs.shown import show
 
 STATE_COLOURS = {
@@ -51,13 +55,10 @@ def run_badge(run: Run) -> SafeString:
 
 
 class ReadOnlyInline(GovernedInline):
+    """The parts of a run that the person may see, which is the rule of the parts themselves."""
+
     can_delete = False
     show_change_link = False
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        # Whoever sees the run sees its parts; the run's own page has asked already.
-        rows: QuerySet[Any] = self.model._default_manager.all()
-        return rows
 
     def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return True
@@ -72,9 +73,22 @@ class ReadOnlyInline(GovernedInline):
 class DatasetInline(ReadOnlyInline):
     model = RunDataset
     verbose_name_plural = _("Datasets")
-    fields = ("host", "name", "request", "short_version")
+    fields = ("host", "name", "shown_request", "short_version")
     readonly_fields = fields
     tab = True
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        seen = AccessRequest.objects.visible_to(person_of(request)).filter(pk=OuterRef("request"))
+        rows: QuerySet[Any] = super().get_queryset(request).annotate(sees_request=Exists(seen))
+        return rows.select_related("request__dataset__host")
+
+    @display(description=_("request"))
+    def shown_request(self, entry: Any) -> str:
+        """The request whose grant covers it, for whoever may see it: another owner's is not told."""
+        if not entry.sees_request:
+            return "-"
+        address = reverse("admin:governance_accessrequest_change", args=(entry.request_id,))
+        return format_html('<a class="fedcore-link" href="{}">{}</a>', address, entry.request)
 
     @display(description=_("version"))
     def short_version(self, entry: RunDataset) -> str:
@@ -113,9 +127,33 @@ class ArtefactInline(ReadOnlyInline):
 
 class EventInline(ReadOnlyInline):
     model = RunEvent
-    fields = ("at", "state", "text")
+    fields = ("at", "state", "told")
     readonly_fields = fields
     tab = True
+    parts: Parts
+    """Set with the rows: an inline is made anew for each request."""
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        self.parts = Parts(person_of(request))
+        rows: QuerySet[Any] = super().get_queryset(request)
+        return rows.select_related("run", "host")
+
+    @display(description=_("text"))
+    def told(self, event: RunEvent) -> str:
+        return self.parts.text_of(event)
+
+
+class RunList(GovernedList):
+    """The list of runs, with why each ended, as far as whoever looks is told."""
+
+    result_list: Any
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        self.result_list = list(self.result_list)
+        parts = Parts(person_of(request))
+        for run in self.result_list:
+            run.__dict__["ending"] = parts.ending_of(run)
 
 
 @admin.register(Run)
@@ -126,7 +164,7 @@ class RunAdmin(GovernedAdmin):
     )
     list_filter = ("state", "protocol", "backend", "model_type")
     list_select_related = ("scientist", "culprit")
-    search_fields = ("id", "title", "scientist__username", "code")
+    search_fields = ("id", "title", "scientist__username")
     date_hierarchy = "created_at"
     empty_text = _("Scientists submit runs with the command `fedcore submit`, under grants.")
     actions_detail: ClassVar = ["cancel"]
@@ -148,6 +186,9 @@ class RunAdmin(GovernedAdmin):
         *("protocol", "backend", "model_type", "reference_host", "shown_id"),
         *("created_at", "started_at", "finished_at", "deadline", "heartbeat", "shown_spec"),
     )
+
+    def get_changelist(self, request: HttpRequest, **options: Any) -> type[GovernedList]:
+        return RunList
 
     @display(description=_("state"), ordering="state")
     def coloured_state(self, run: Run) -> SafeString:
@@ -178,7 +219,12 @@ class RunAdmin(GovernedAdmin):
         if not run.code:
             return "-"
         where = "/".join(filter(None, (run.culprit.name, run.culprit_dataset))) if run.culprit else ""
-        return format_html("{} {}", where, code_badge(run.code, STATE_COLOURS[run.state]))
+        ending: Ending = run.__dict__["ending"]
+        return (
+            format_html("{} {}", where, code_badge(ending.code, STATE_COLOURS[run.state]))
+            if ending.code
+            else where
+        )
 
     @display(description=_("heartbeat of the training"))
     def heartbeat(self, run: Run) -> str:
@@ -203,7 +249,7 @@ class RunAdmin(GovernedAdmin):
         run = self.get_object(request, object_id)
         if run is not None and run.report is not None:
             audit.record(Action.READ_REPORT, run)
-        shown = show(run, STATE_COLOURS[run.state]) if run else None
+        shown = show(run, Parts(person_of(request)), STATE_COLOURS[run.state]) if run else None
         page: HttpResponse = super().change_view(
             request, object_id, form_url, (extra_context or {}) | {"shown": shown}
         )

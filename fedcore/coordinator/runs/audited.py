@@ -20,6 +20,15 @@ def subject_of_run(run: Run) -> Subject:
     return Subject(Thing.RUN, run.pk, frozenset(concerns))
 
 
+def stopped_run(run: Run) -> Subject:
+    """A run that was stopped, with a code: where one host was the reason, not of the other owners' concern."""
+    if run.culprit is None:
+        return subject_of(run)
+    concerns = subject_of(run.culprit).concerns | {mark(Thing.PERSON, run.scientist_id)}
+    own = run.datasets.filter(host=run.culprit).select_related("request__dataset__host").first()
+    return Subject(Thing.RUN, run.pk, concerns | (subject_of(own.request).concerns if own else frozenset()))
+
+
 @subject_of.register
 def _order(order: RunOrder) -> Subject:
     """An order concerns its run and its host; not the other owners of the run."""

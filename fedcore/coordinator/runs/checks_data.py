@@ -26,8 +26,10 @@ class Catalogue:
 
     @classmethod
     def of(cls, spec: RunSpec, person: Person) -> Catalogue:
-        """Read all that the checks need. Requests of other people are not looked at: they do not exist here."""
-        known = Dataset.objects.filter(host__signing_key__in=spec.hosts).select_related("host__organisation")
+        """Read all that the checks need. Requests of other people and datasets that are not offered are not looked at:
+        they do not exist here."""
+        offered = Dataset.objects.offered().filter(host__signing_key__in=spec.hosts)
+        known = offered.select_related("host__organisation")
         by_name = {(dataset.host.signing_key, dataset.name): dataset for dataset in known}
         requests = AccessRequest.objects.filter(pk__in=spec.grants, requested_by=person)
         return cls(
@@ -54,7 +56,7 @@ def check_datasets(spec: RunSpec, catalogue: Catalogue) -> Problems:
     """Known, offered now, in this version, at active hosts, and with the same classes."""
     for wanted in spec.datasets:
         dataset = catalogue.datasets.get(wanted)
-        if dataset is None or not dataset.is_offered or not dataset.host.is_active:
+        if dataset is None:
             detail = f"There is no dataset {wanted.name} at the host {wanted.host}. Look into the catalogue."
             yield Problem(RefusalCode.UNKNOWN_DATASET, detail)
         elif dataset.current_version != wanted.version:

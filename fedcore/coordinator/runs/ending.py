@@ -14,6 +14,7 @@ from fedcore.coordinator.governance import audit, notices
 from fedcore.coordinator.governance.audit import Action
 from fedcore.coordinator.governance.models import OwnerHost
 from fedcore.coordinator.runs import storage
+from fedcore.coordinator.runs.audited import stopped_run
 from fedcore.coordinator.runs.flow import MODEL_AT_COORDINATOR
 from fedcore.coordinator.runs.models import Artefact, Run, RunDataset, RunEvent
 from fedcore.coordinator.runs.orders import DATASET, MODEL, issue_close, roster_of
@@ -91,7 +92,7 @@ def _end(run: Run, state: RunState, message: str, now: datetime) -> None:
     run.state, run.message, run.finished_at = state, message[:500], now
     run.lease = ""
     run.save()
-    RunEvent.objects.create(run=run, state=state, text=run.message, progress=run.progress)
+    RunEvent.objects.create(run=run, state=state, text=run.message, host=run.culprit, progress=run.progress)
     _record(run)
     storage.discard(_to_delete(run, now))
     _tell_scientist(run)
@@ -112,7 +113,7 @@ def _record(run: Run) -> None:
     elif run.state == RunState.CANCELLED:
         audit.record(Action.CANCEL_RUN, run)
     else:
-        audit.record(Action.STOP_RUN, run, refused=run.code)
+        audit.record(Action.STOP_RUN, stopped_run(run), refused=run.code)
 
 
 def close_hosts(run_id: str) -> None:

@@ -36,10 +36,29 @@ class Runs(Governed["Run"]):
 
 
 class OfRuns(Governed[Any]):
-    """Orders, artefacts and events: seen with their run."""
+    """Datasets and events: seen with their run. What of them is told to whom is said in `parts`."""
 
     def rule(self, person: Person) -> Q:
         return Q(run__in=Run.objects.visible_to(person))
+
+
+class Orders(OfRuns):
+    """Orders: seen with their run by its scientist, and by whoever oversees the host; not by the other owners."""
+
+    def rule(self, person: Person) -> Q:
+        own = Q(run__scientist=person) | Q(host__organisation__in=person.organisations_with_oversight())
+        return super().rule(person) & own
+
+
+class Artefacts(OfRuns):
+    """Artefacts: seen with their order, and the coordinator's model with its run. The size of the merged dataset tells
+    how many rows the other owners have."""
+
+    def rule(self, person: Person) -> Q:
+        from fedcore.coordinator.runs.orders import MODEL
+
+        sent = Q(order__host__organisation__in=person.organisations_with_oversight())
+        return super().rule(person) & (Q(run__scientist=person) | Q(order=None, role=MODEL) | sent)
 
 
 class Run(models.Model):
@@ -138,6 +157,8 @@ class RunDataset(models.Model):
         "governance.AccessRequest", models.PROTECT, related_name="run_datasets", verbose_name=_("request")
     )
 
+    objects: ClassVar[Any] = OfRuns.as_manager()
+
     class Meta:
         verbose_name = _("dataset of a run")
         verbose_name_plural = _("datasets of runs")
@@ -195,7 +216,7 @@ class RunOrder(models.Model):
     code = models.CharField(_("code"), max_length=40, blank=True)
     reported_at = models.DateTimeField(_("reported"), null=True)
 
-    objects: ClassVar[Any] = OfRuns.as_manager()
+    objects: ClassVar[Any] = Orders.as_manager()
 
     class Meta:
         verbose_name = _("order")
@@ -246,7 +267,7 @@ class Artefact(models.Model):
     created_at = models.DateTimeField(_("begun"), default=timezone.now)
     deleted_at = models.DateTimeField(_("deleted"), null=True)
 
-    objects: ClassVar[Any] = OfRuns.as_manager()
+    objects: ClassVar[Any] = Artefacts.as_manager()
 
     class Meta:
         verbose_name = _("artefact")
@@ -278,6 +299,10 @@ class RunEvent(models.Model):
     at = models.DateTimeField(_("at"), default=timezone.now)
     state = models.CharField(_("state"), max_length=20, choices=RunState.choices)
     text = models.CharField(_("text"), max_length=500)
+    host = models.ForeignKey(
+        "governance.OwnerHost", models.PROTECT, null=True, related_name="+", verbose_name=_("host")
+    )
+    """Whose answer it tells, or at which host the run ended."""
     progress = models.FloatField(_("progress"), default=0.0)
 
     objects: ClassVar[Any] = OfRuns.as_manager()

@@ -161,4 +161,4 @@ def _note(order: RunOrder, report: Report) -> None:
     else:
         text = f"{order.host.name}: {report.phase} {report.status}, {report.code}"
     run = order.run
-    RunEvent.objects.create(run=run, state=run.state, text=text, progress=run.progress)
+    RunEvent.objects.create(run=run, state=run.state, text=text, host=order.host, progress=run.progress)

@@ -22,7 +22,7 @@ from datetime import datetime
 from django.utils.translation import gettext as _
 
 from fedcore.coordinator.governance import standings
-from fedcore.coordinator.governance.models import AccessRequest, RequestState
+from fedcore.coordinator.governance.models import AccessRequest, Dataset, RequestState
 from fedcore.coordinator.runs.flow import MODEL_AT_COORDINATOR
 from fedcore.coordinator.runs.models import Run
 
@@ -37,6 +37,8 @@ class Rights:
     predict: bool
     download_dataset: bool
     because: str = ""
+    taken_by: Dataset | None = None
+    """The dataset of that grant."""
 
 
 def rights_of(run: Run, now: datetime) -> Rights:
@@ -47,13 +49,15 @@ def rights_of(run: Run, now: datetime) -> Rights:
     stays = holds and not any(request.has_lapsed for request in requests)
     current = stays and not any(request.is_over(now) for request in requests)
     is_here = run.protocol_kind in MODEL_AT_COORDINATOR
+    because, taken_by = _because(requests, now)
     return Rights(
         reuse=current and all(request.grant.is_usable(now) for request in requests),
         download_model=stays and is_here,
         keep=holds,
         predict=holds,
         download_dataset=current and is_here and all(request.grant.download for request in requests),
-        because=_because(requests, now),
+        because=because,
+        taken_by=taken_by,
     )
 
 
@@ -62,21 +66,24 @@ def _holds(request: AccessRequest) -> bool:
     return request.state == RequestState.APPROVED and standings.refusal(request.grant) is None
 
 
-def _because(requests: Sequence[AccessRequest], now: datetime) -> str:
-    """The first grant that is not in force."""
+def _because(requests: Sequence[AccessRequest], now: datetime) -> tuple[str, Dataset | None]:
+    """The first grant that is not in force, and the dataset that it is for."""
     for request in requests:
-        told = {"dataset": request.dataset, "state": request.get_state_display()}
-        if request.state != RequestState.APPROVED:
-            return _("The grant of %(dataset)s is %(state)s.") % told
-        if request.has_lapsed:
-            return _("You no longer work for the organisation that asked for %(dataset)s.") % told
-        if not _holds(request):
-            return _("The grant of %(dataset)s was ended at the owner's host.") % told
-        if request.is_over(now):
-            return _("The grant of %(dataset)s has expired.") % told
-    refusing = [request for request in requests if not request.grant.download]
-    if refusing:
-        return _("The grant of %(dataset)s does not allow to download the merged dataset.") % {
-            "dataset": refusing[0].dataset
-        }
-    return ""
+        text = _ended(request, now)
+        if text:
+            return text % {"dataset": request.dataset, "state": request.get_state_display()}, request.dataset
+    for request in requests:
+        if not request.grant.download:
+            text = _("The grant of %(dataset)s does not allow to download the merged dataset.")
+            return text % {"dataset": request.dataset}, request.dataset
+    return "", None
+
+
+def _ended(request: AccessRequest, now: datetime) -> str:
+    if request.state != RequestState.APPROVED:
+        return _("The grant of %(dataset)s is %(state)s.")
+    if request.has_lapsed:
+        return _("You no longer work for the organisation that asked for %(dataset)s.")
+    if not _holds(request):
+        return _("The grant of %(dataset)s was ended at the owner's host.")
+    return _("The grant of %(dataset)s has expired.") if request.is_over(now) else ""

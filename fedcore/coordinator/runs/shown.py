@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from fedcore.coordinator.runs.models import Run
+from fedcore.coordinator.runs.parts import Ending, Parts
 from fedcore.coordinator.runs.rights import rights_of
 from fedcore.coordinator.runs.states import RunState
 
@@ -52,6 +53,7 @@ class ShownRun:
     """Everything that stands above the fields of a run's page."""
 
     run: Run
+    ending: Ending
     colour: str
     percent: int
     quality: Table | None
@@ -61,31 +63,33 @@ class ShownRun:
     because: str
 
 
-def show(run: Run, colour: str) -> ShownRun:
-    """`colour` is the badge of the run's state."""
-    report = run.report or {}
+def show(run: Run, parts: Parts, colour: str) -> ShownRun:
+    """The run as far as `parts` tells it. `colour` is the badge of its state."""
+    report = parts.report_of(run) or {}
     rights = rights_of(run, timezone.now())
     is_finished = run.state == RunState.FINISHED
     seconds = ((name, f"{spent:.2f}") for name, spent in report.get("seconds", {}).items())
     return ShownRun(
         run=run,
+        ending=parts.ending_of(run),
         colour=colour,
         percent=round(100 * run.progress),
-        quality=_quality(report["metrics"], report["owners"]) if report else None,
+        quality=_quality(report) if report else None,
         seconds=list(seconds),
         backend=report.get("backend"),
         rights=[(str(text), getattr(rights, name)) for name, text in RIGHTS] if is_finished else [],
-        because=rights.because,
+        because=parts.because(run, rights),
     )
 
 
-def _quality(all_owners: dict[str, Any] | None, owners: Sequence[dict[str, Any]]) -> Table:
+def _quality(report: dict[str, Any]) -> Table:
     """One column for all owners together and one for each: every owner's own rows judge the model."""
-    columns = [all_owners or {}, *((owner["metrics"] or {}) for owner in owners)]
+    owners, others = report["owners"], report.get("other_owners", [])
+    columns = [report["metrics"] or {}, *((owner["metrics"] or {}) for owner in owners)]
     rows = [[str(name), *(shown(column.get(key)) for column in columns)] for key, name in METRICS]
     for key, name, form in OF_OWNERS:
-        total = sum(owner[key] for owner in owners)
-        rows.append([str(name), form(total), *(form(owner[key]) for owner in owners)])
+        total = "-" if others else form(sum(owner[key] for owner in owners))
+        rows.append([str(name), total, *(form(owner[key]) for owner in owners)])
     return Table(["", _("all owners"), *(owner["host_name"] for owner in owners)], rows)
 
 

@@ -173,3 +173,58 @@ def test_no_web_process_starts_without_the_triggers_and_migrating_puts_them_back
     assert run("manage.py", "migrate", "--verbosity", "0")[0] == 0
     assert run("-c", "import project.wsgi")[0] == 0
     assert run("manage.py", "audit", "verify") == (0, f"0 entries are whole. The last is 0, {'0' * 64}.\n")
+
+
+NO_OPS = {
+    "sqlite": {
+        "audit_no_update": f"BEFORE UPDATE ON {triggers.TABLE} WHEN 0 BEGIN SELECT 1; END",
+        "audit_no_delete": f"BEFORE DELETE ON {triggers.TABLE} WHEN 0 BEGIN SELECT 1; END",
+        "audit_no_replace": f"BEFORE INSERT ON {triggers.TABLE} WHEN 0 BEGIN SELECT 1; END",
+    },
+    "postgresql": {
+        "audit_no_change": f"BEFORE DELETE OR UPDATE ON {triggers.TABLE} FOR EACH ROW WHEN (false) "
+        "EXECUTE FUNCTION audit_is_append_only()",
+        "audit_no_truncate": f"BEFORE TRUNCATE ON {triggers.TABLE} FOR EACH STATEMENT WHEN (false) "
+        "EXECUTE FUNCTION audit_is_append_only()",
+    },
+    "mysql": {
+        f"audit_no_{event}": f"BEFORE {event.upper()} ON {triggers.TABLE} FOR EACH ROW SET @nothing = 1"
+        for event in ("update", "delete")
+    },
+}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_triggers_of_the_right_names_that_do_nothing_are_missing_and_are_put_back(cast):
+    assert triggers.missing() == []
+    drop_triggers()
+    with connection.cursor() as cursor:
+        for name, definition in NO_OPS[connection.vendor].items():
+            cursor.execute(f"CREATE TRIGGER {name} {definition}")
+    assert triggers.missing() == triggers.names(connection.vendor)
+    with pytest.raises(CommandError, match="lacks the triggers"):
+        call_command("audit", "verify")
+    assert triggers.install() == triggers.names(connection.vendor)
+    assert triggers.missing() == []
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif("connection.vendor != 'postgresql'", reason="Only PostgreSQL's triggers call a function.")
+def test_a_function_that_does_nothing_leaves_no_trigger_there():
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE OR REPLACE FUNCTION audit_is_append_only() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN RETURN NULL; END $$"
+        )
+    assert triggers.missing() == triggers.names("postgresql")
+    triggers.install()
+    assert triggers.missing() == []
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif("connection.vendor != 'postgresql'", reason="Only PostgreSQL switches triggers off.")
+@pytest.mark.parametrize("mode", ["DISABLE", "ENABLE REPLICA"])
+def test_a_trigger_that_is_switched_off_is_missing(mode):
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER TABLE {triggers.TABLE} {mode} TRIGGER audit_no_change")
+    assert triggers.missing() == ["audit_no_change"]

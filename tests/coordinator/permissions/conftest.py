@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
@@ -29,7 +29,12 @@ def matrix(
         FEDCORE_OPERATOR_ORGANISATION="cloud-house",
         PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"],
     )
-    with settings, quiet("django.request"), quiet("axes"), django_db_blocker.unblock(), transaction.atomic():
+    loggers = [
+        quiet(name) for name in ("django.request", "django.security.DisallowedModelAdminLookup", "axes")
+    ]
+    with ExitStack() as silent, settings, django_db_blocker.unblock(), transaction.atomic():
+        for each in loggers:
+            silent.enter_context(each)
         yield Matrix(make_world())
         transaction.set_rollback(True)
 

@@ -14,14 +14,16 @@ from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse
 from django.test import override_settings
 from django.urls import clear_url_caches, path
+from unfold.views import ChangeList
 
 from fedcore.coordinator.api import access, host, runs
 from fedcore.coordinator.governance import decisions, rules
-from fedcore.coordinator.governance.admin.base import VisibleFilter
+from fedcore.coordinator.governance.admin.base import GovernedList, VisibleFilter
 from fedcore.coordinator.governance.models import AccessRequest, Organisation
 from fedcore.coordinator.runs.models import Run, RunOrder
 from project.urls import urlpatterns
 from tests.coordinator.permissions.addresses import addresses
+from tests.coordinator.permissions.lookups import complaints_of_list
 from tests.coordinator.permissions.matrix import API, Matrix, Row, Rule, without_a_row
 from tests.coordinator.permissions.table_of_admin import (
     ADMIN_OF_ACCESS,
@@ -188,3 +190,11 @@ def test_a_filter_that_names_hidden_rows_is_noticed(matrix: Matrix, monkeypatch:
     monkeypatch.setattr(VisibleFilter, "field_choices", RelatedFieldListFilter.field_choices)
     complaints = matrix.complaints(rows_of("admin/governance/accessrequest/"))
     assert any("by eve: shows canary-withdrawn" in text for text in complaints)
+
+
+def test_a_list_that_filters_by_any_field_is_noticed(matrix: Matrix, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(GovernedList, "get_filters", ChangeList.get_filters)
+    complaints = list(complaints_of_list(matrix, "governance.lockout"))
+    assert "governance.lockout by ada: answers username__gte with 200" in complaints
+    complaints = list(complaints_of_list(matrix, "governance.organisation"))
+    assert "governance.organisation by eve: answers people__isnull with 200" in complaints

@@ -103,6 +103,23 @@ def test_a_dataset_must_be_known_and_current(world: Any) -> None:
     assert "unknown_dataset" in problems(world, datasets=spec.datasets)
 
 
+def test_a_withdrawn_dataset_is_answered_like_a_missing_one(world: Any) -> None:
+    """Its classes would tell that it is still there, and what is in it."""
+    spec = world.spec()
+    missing = spec.datasets[1].model_copy(update={"name": "no-such"})
+    answers = []
+    for withdrawn in (True, False):
+        Dataset.objects.filter(host=world.south.row).update(
+            is_offered=False, classes=["healthy", "ill"], current_version="00" * 32
+        )
+        second = spec.datasets[1] if withdrawn else missing
+        answers.append(str(problems(world, datasets=(spec.datasets[0], second))).replace(second.name, "NAME"))
+    # What the own grant of the dataset says is Sam's to know.
+    assert "healthy" not in answers[0]
+    assert answers[0].count("There is no dataset NAME") == answers[1].count("There is no dataset NAME") == 1
+    assert "same classes" not in answers[0] + answers[1]
+
+
 def test_all_datasets_need_the_same_classes(world: Any) -> None:
     spec = world.spec()
     Dataset.objects.filter(host=world.south.row).update(classes=["bad", "good"])

@@ -8,10 +8,12 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
+from unfold.contrib.filters.admin import DropdownFilter
 from unfold.decorators import action
 
 from fedcore.coordinator.governance import standings, trying
@@ -45,12 +47,27 @@ def request_badge(asked: AccessRequest) -> SafeString:
     return badge(asked.get_state_display(), STATE_COLOURS[asked.state])
 
 
+class WaitingFilter(DropdownFilter):
+    """What waits for somebody, and can still be decided or answered: as the front page counts it."""
+
+    title, parameter_name = _("waits"), "waits"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [("decision", _("for a decision")), ("answer", _("for my answer"))]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        person, now = person_of(request), timezone.now()
+        if self.value() == "decision":
+            return queryset.to_decide(person, now)
+        return queryset.to_answer(person, now) if self.value() == "answer" else queryset
+
+
 @admin.register(AccessRequest)
 class AccessRequestAdmin(DecidingAdmin):
     actions_detail: ClassVar = [*DecidingAdmin.actions_detail, "try_again"]
     list_display = ("subject", "requested_by", "organisation", "purpose", "what", "asked", "coloured_state")
     empty_text = _("Scientists ask with the command `fedcore request`; what concerns your data appears here.")
-    list_filter = ("state", "dataset__host__organisation", "dataset")
+    list_filter = (WaitingFilter, "state", "dataset__host__organisation", "dataset")
     list_select_related = ("dataset__host__organisation", "requested_by__organisation", "grant")
     search_fields = ("digest", "purpose", "requested_by__username", "dataset__name")
     date_hierarchy = "created_at"
@@ -114,7 +131,7 @@ class AccessRequestAdmin(DecidingAdmin):
         asked = self.get_object(request, object_id)
         grant = Grant.objects.filter(pk=object_id).select_related("request__dataset__host").first()
         shown = {
-            "explained": explain(asked) if asked else None,
+            "explained": explain(asked, person_of(request)) if asked else None,
             "title": _("Access request"),
             "at_host": standings.in_words(grant, grant.request.dataset.host) if grant else "",
             "is_owner": asked is not None and person_of(request).owns_data_of(asked.dataset.organisation.pk),

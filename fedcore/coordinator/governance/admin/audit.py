@@ -24,10 +24,16 @@ from unfold.contrib.filters.admin import (
     RangeDateFilter,
     TextFilter,
 )
-from unfold.views import ChangeList
 
 from fedcore.coordinator.governance.admin.audit_names import Named, name_subjects, named_thing
-from fedcore.coordinator.governance.admin.base import ABOUT, GovernedAdmin, badge, code, code_badge
+from fedcore.coordinator.governance.admin.base import (
+    ABOUT,
+    GovernedAdmin,
+    GovernedList,
+    badge,
+    code,
+    code_badge,
+)
 from fedcore.coordinator.governance.audit import Action, Subject, Thing, exporting, record
 from fedcore.coordinator.governance.models import AuditEntry, Dataset
 from fedcore.coordinator.governance.people import person_of
@@ -97,7 +103,7 @@ class RunFilter(TextFilter):
         return queryset.concerning(Thing.RUN, value.strip()) if value else queryset
 
 
-class NamingChangeList(ChangeList):
+class NamingList(GovernedList):
     """The list's page, with the names of what its entries are about."""
 
     result_list: Any
@@ -198,8 +204,8 @@ class AuditEntryAdmin(GovernedAdmin):
         rows: QuerySet[AuditEntry] = super().get_queryset(request).select_related("person", "host", "origin")
         return rows
 
-    def get_changelist(self, request: HttpRequest, **options: Any) -> type[ChangeList]:
-        return NamingChangeList
+    def get_changelist(self, request: HttpRequest, **options: Any) -> type[GovernedList]:
+        return NamingList
 
     def get_urls(self) -> list[Any]:
         view = self.admin_site.admin_view

@@ -6,8 +6,9 @@ from datetime import datetime
 from typing import Any, Final
 from urllib.parse import urlencode
 
+from django.contrib.admin.exceptions import DisallowedModelAdminLookup
 from django.contrib.admin.filters import FieldListFilter, RelatedFieldListFilter
-from django.contrib.admin.options import BaseModelAdmin
+from django.contrib.admin.options import BaseModelAdmin, IncorrectLookupParameters
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.db.models import ForeignKey, Model, QuerySet
@@ -20,6 +21,7 @@ from django.utils.safestring import SafeString
 from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 from unfold.admin import ModelAdmin, TabularInline
+from unfold.views import ChangeList
 
 from fedcore.coordinator.governance import audit, rules
 from fedcore.coordinator.governance.models import Organisation, Person
@@ -84,6 +86,26 @@ FieldListFilter.register(
 )
 
 
+class GovernedList(ChangeList):
+    """A list that is filtered by what its own links and fields filter by, and by nothing else.
+
+    Django lets whoever writes an address filter by every field of a row, shown or not, and by the rows that point to
+    it. Which rows are left would then answer questions about values and rows that are hidden.
+    """
+
+    def get_filters(self, request: HttpRequest) -> Any:
+        try:
+            found = super().get_filters(request)
+        except IncorrectLookupParameters:
+            raise DisallowedModelAdminLookup("Filtering by what is no field.") from None
+        _filters, _has_filters, left_over, *_more = found
+        # The dates of the hierarchy stand there too, under names that no address gave.
+        unknown = sorted(left_over.keys() & self.filter_params.keys())
+        if unknown:
+            raise DisallowedModelAdminLookup(f"Filtering by {', '.join(unknown)} is no filter of this list.")
+        return found
+
+
 class GovernedAdmin(Governed, ModelAdmin):
     """A page for each row, under the rules of roles."""
 
@@ -93,6 +115,9 @@ class GovernedAdmin(Governed, ModelAdmin):
     show_full_result_count = False
     empty_text: Any = ""
     """What is said where the list has no rows: whence they come. Commands stand between backticks."""
+
+    def get_changelist(self, request: HttpRequest, **options: Any) -> type[GovernedList]:
+        return GovernedList
 
     def _changeform_view(self, *arguments: Any, **options: Any) -> Any:
         with audit.atomic():

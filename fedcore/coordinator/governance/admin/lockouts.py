@@ -26,7 +26,10 @@ def may_see(request: HttpRequest) -> bool:
 
 @admin.register(Lockout)
 class LockoutAdmin(GovernedAdmin):
-    """Shown is the name only where a person has it: whoever mistypes may have typed a password."""
+    """Shown is the name only where a person has it: whoever mistypes may have typed a password.
+
+    Nor does the list sort by it, which would tell between which two names it stands.
+    """
 
     list_display = ("shown_name", "ip_address", "failures_since_start", "attempt_time", "state")
     ordering = ("-attempt_time",)
@@ -49,7 +52,7 @@ class LockoutAdmin(GovernedAdmin):
     def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return self.has_module_permission(request) and super().has_view_permission(request, obj)
 
-    @admin.display(description=_("person"), ordering="username")
+    @admin.display(description=_("person"))
     def shown_name(self, lockout: Any) -> str:
         return str(lockout.username) if lockout.is_known else str(_("nobody's name"))
 

@@ -27,7 +27,7 @@ from fedcore.coordinator.governance.admin.base import GovernedAdmin, GovernedInl
 from fedcore.coordinator.governance.admin.people_form import NewPersonForm, PersonForm
 from fedcore.coordinator.governance.audit import Action
 from fedcore.coordinator.governance.models import Organisation, Person, PersonKey, Role
-from fedcore.coordinator.governance.people import may_set_approvers, person_of, set_two_approvers
+from fedcore.coordinator.governance.people import person_of
 from fedcore.coordinator.governance.problems import DecisionError
 
 # Roles decide here; Django's groups would be a second, silent source of permissions. A token is made by logging in:
@@ -54,16 +54,16 @@ class OrganisationAdmin(GovernedAdmin):
         return str(_("two data owners") if organisation.two_approvers else _("one data owner"))
 
     def has_one_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
-        return self._may_set(request, object_id, now=False)
+        return self._may_set(request, object_id, two=True)
 
     def has_two_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
-        return self._may_set(request, object_id, now=True)
+        return self._may_set(request, object_id, two=False)
 
     @staticmethod
-    def _may_set(request: HttpRequest, object_id: str | None, now: bool) -> bool:
-        """An organisation's own administrator says how many approve, and only the other number than now."""
-        found = Organisation.objects.filter(pk=object_id or 0, two_approvers=now).first()
-        return found is not None and may_set_approvers(person_of(request), found)
+    def _may_set(request: HttpRequest, object_id: str | None, two: bool) -> bool:
+        """Only the other number than now is offered, to whoever may set it."""
+        found = Organisation.objects.filter(pk=object_id or 0, two_approvers=not two).first()
+        return found is not None and rules.may_set_approvers(person_of(request), found, two)
 
     @action(
         description=_("Require two approvers"),
@@ -86,7 +86,9 @@ class OrganisationAdmin(GovernedAdmin):
         permissions=["two"],
         dialog={
             "title": _("Require one approver only?"),
-            "description": _("What one data owner has approved still waits for a second one."),
+            "description": _(
+                "What one data owner has approved still waits for a second one. All data owners are told."
+            ),
             "form_submit_text": _("Require one"),
         },
     )
@@ -95,10 +97,7 @@ class OrganisationAdmin(GovernedAdmin):
 
     @staticmethod
     def _set(request: HttpRequest, object_id: str, two: bool) -> HttpResponse:
-        with audit.atomic():
-            organisation = Organisation.objects.get(pk=object_id)
-            set_two_approvers(organisation, person_of(request), two)
-            audit.record(Action.SET_APPROVERS, organisation, number=2 if two else 1)
+        rights.set_approvers(person_of(request), Organisation.objects.get(pk=object_id), two)
         messages.success(
             request, _("Requests need two approvals.") if two else _("Requests need one approval.")
         )
@@ -156,10 +155,6 @@ class PersonAdmin(GovernedAdmin):
     def get_queryset(self, request: HttpRequest) -> Any:
         return super().get_queryset(request).prefetch_related("memberships", "secondfactor_set")
 
-    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
-        """Nobody finds out a password's hash by filtering for its beginning."""
-        return "password" not in lookup and super().lookup_allowed(lookup, value, request)  # type: ignore[arg-type]
-
     def get_form(
         self, request: HttpRequest, obj: Person | None = None, change: bool = False, **more: Any
     ) -> Any:
@@ -198,7 +193,8 @@ class PersonAdmin(GovernedAdmin):
         """Save what was entered; a new person gets a link, which is shown now and never again."""
         if not change:
             obj.set_unusable_password()
-        rights.save(obj)
+        # Not the row as it was when the form was made: somebody may have set a password meanwhile.
+        rights.save(obj, [name for name in form.changed_data if name != "roles"] if change else None)
         if "roles" in form.cleaned_data:
             kept = obj.roles - form.offered
             try:

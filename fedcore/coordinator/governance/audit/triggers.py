@@ -1,8 +1,9 @@
 """The database's own refusal to change or delete entries, whoever asks: triggers on SQLite, PostgreSQL and MariaDB.
 
 Django rewrites a table on SQLite by copying and dropping it, and the triggers go with the old one. So they are put back
-after every migration, looked for at every start, and once more before a process appends its first entry. Whoever may
-alter the schema can still drop them: then the chain shows what was altered.
+after every migration, looked for at every start, and once more before a process appends its first entry, by what they
+say: one of the right name that does something else counts as missing. Whoever may alter the schema can still drop them:
+then the chain shows what was altered.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from django.db import connection as default_connection
 TABLE: Final = "governance_auditentry"
 REFUSAL: Final = "the audit is append-only"
 
-_PLPGSQL: Final = f"""
-CREATE OR REPLACE FUNCTION audit_is_append_only() RETURNS trigger LANGUAGE plpgsql AS
-$$ BEGIN RAISE EXCEPTION '{REFUSAL}'; END $$
-"""
+_BODY: Final = f" BEGIN RAISE EXCEPTION '{REFUSAL}'; END "
+_PLPGSQL: Final = (
+    f"CREATE OR REPLACE FUNCTION audit_is_append_only() RETURNS trigger LANGUAGE plpgsql AS $${_BODY}$$"
+)
 _TRIGGERS: Final[dict[str, dict[str, str]]] = {
     "sqlite": {
         "audit_no_update": f"BEFORE UPDATE ON {TABLE} BEGIN SELECT RAISE(ABORT, '{REFUSAL}'); END",
@@ -28,7 +29,7 @@ _TRIGGERS: Final[dict[str, dict[str, str]]] = {
         f"BEGIN SELECT RAISE(ABORT, '{REFUSAL}'); END",
     },
     "postgresql": {
-        "audit_no_change": f"BEFORE UPDATE OR DELETE ON {TABLE} FOR EACH ROW EXECUTE FUNCTION audit_is_append_only()",
+        "audit_no_change": f"BEFORE DELETE OR UPDATE ON {TABLE} FOR EACH ROW EXECUTE FUNCTION audit_is_append_only()",
         "audit_no_truncate": f"BEFORE TRUNCATE ON {TABLE} FOR EACH STATEMENT EXECUTE FUNCTION audit_is_append_only()",
     },
     "mysql": {
@@ -38,12 +39,15 @@ _TRIGGERS: Final[dict[str, dict[str, str]]] = {
     },
 }
 _PRESENT: Final = {
-    "sqlite": "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = %s",
-    "postgresql": "SELECT tgname FROM pg_trigger WHERE NOT tgisinternal AND tgenabled <> 'D' "
-    "AND tgrelid = to_regclass(%s)",
-    "mysql": "SELECT trigger_name FROM information_schema.triggers WHERE trigger_schema = DATABASE() "
-    "AND event_object_table = %s",
+    "sqlite": "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = %s",
+    "postgresql": "SELECT tgname, pg_get_triggerdef(pg_trigger.oid, true) || ' ' || prosrc FROM pg_trigger "
+    "JOIN pg_proc ON pg_proc.oid = tgfoid "
+    "WHERE NOT tgisinternal AND tgenabled IN ('O', 'A') AND tgrelid = to_regclass(%s)",
+    "mysql": "SELECT trigger_name, CONCAT_WS(' ', 'CREATE TRIGGER', trigger_name, action_timing, event_manipulation, "
+    "'ON', event_object_table, 'FOR EACH', action_orientation, action_statement) FROM information_schema.triggers "
+    "WHERE trigger_schema = DATABASE() AND event_object_table = %s",
 }
+"""The triggers of the table by name, and what each says, on PostgreSQL with the source of its function."""
 
 
 class TriggersMissing(Exception):
@@ -58,11 +62,13 @@ class TriggersMissing(Exception):
 
 
 def missing(connection: Any = default_connection) -> list[str]:
-    """The triggers that are not there. Raises `DatabaseError`."""
+    """The triggers that are not there, or say something else. Raises `DatabaseError`."""
     with connection.cursor() as cursor:
         cursor.execute(_PRESENT[connection.vendor], [TABLE])
-        present = {row[0] for row in cursor.fetchall()}
-    return [name for name in names(connection.vendor) if name not in present]
+        present = {name: _plain(text) for name, text in cursor.fetchall()}
+    return [
+        name for name in names(connection.vendor) if present.get(name) != _wanted(connection.vendor, name)
+    ]
 
 
 def install(connection: Any = default_connection) -> list[str]:
@@ -73,9 +79,10 @@ def install(connection: Any = default_connection) -> list[str]:
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute(_PLPGSQL)
-            # One that is there and switched off counts as missing.
-            cursor.execute("".join(f"DROP TRIGGER IF EXISTS {name} ON {TABLE};" for name in absent))
+        table = f" ON {TABLE}" if connection.vendor == "postgresql" else ""
         for name in absent:
+            # One that is switched off, or says something else, counts as missing.
+            cursor.execute(f"DROP TRIGGER IF EXISTS {name}{table}")
             cursor.execute(f"CREATE TRIGGER {name} {_TRIGGERS[connection.vendor][name]}")
     return absent
 
@@ -83,3 +90,13 @@ def install(connection: Any = default_connection) -> list[str]:
 def names(vendor: str) -> list[str]:
     """The triggers that a database of this kind has to have."""
     return list(_TRIGGERS[vendor])
+
+
+def _wanted(vendor: str, name: str) -> str:
+    body = _BODY if vendor == "postgresql" else ""
+    return _plain(f"CREATE TRIGGER {name} {_TRIGGERS[vendor][name]} {body}")
+
+
+def _plain(text: str) -> str:
+    """A definition without what databases write differently: spaces and the quotes around names."""
+    return " ".join(text.replace('"', "").replace("`", "").split())

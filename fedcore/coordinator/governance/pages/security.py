@@ -148,11 +148,7 @@ def _chosen(person: Person, kind: str, which: str) -> Any:
     if kind == "session":
         rows: Any = StoredSession.objects.filter(person=person, digest=which)
     elif kind == "token":
-        rows = (
-            ApiToken.objects.filter(user=person, digest__startswith=which)
-            if which
-            else ApiToken.objects.none()
-        )
+        rows = ApiToken.named(person, which)
     else:
         raise Http404
     if not rows.exists():
