@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from smtplib import SMTPDataError, SMTPRecipientsRefused, SMTPServerDisconnected
 
 import pytest
 from django.core import mail
+from django.core.mail import BadHeaderError, EmailMessage
 from django.urls import reverse
 from django.utils import timezone
 
@@ -268,6 +270,62 @@ def test_a_mail_that_the_server_does_not_take_is_tried_again(post, asked, settin
     assert "it is tried again" in caplog.text
     settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
     assert mailing.send_notices(timezone.now()) == 1
+
+
+@pytest.fixture
+def refusing(post, cast, monkeypatch):
+    """Paul's mail fails with the error that is given; Olga's and Sam's addresses work. Paul's notice is the oldest."""
+    Person.objects.filter(username__in=("paul", "sam")).update(email="someone@example.org")
+    Person.objects.filter(username="paul").update(email="paul@example.org")
+    for person in (cast.paul, cast.olga, cast.sam):
+        notices.tell([person], About.REQUEST, "ab" * 32, f"for {person}")
+    send = EmailMessage.send
+
+    def refuse_with(error: Exception) -> None:
+        def send_but_for_paul(mail: EmailMessage, *arguments, **options) -> int:
+            if "paul@example.org" in mail.to:
+                raise error
+            return send(mail, *arguments, **options)
+
+        monkeypatch.setattr(EmailMessage, "send", send_but_for_paul)
+
+    return refuse_with
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        SMTPRecipientsRefused({"paul@example.org": (550, b"no such user")}),
+        SMTPRecipientsRefused({"paul@example.org": (450, b"try later")}),
+        SMTPDataError(554, b"looks like spam"),
+        BadHeaderError("Header values can't contain newlines"),
+    ],
+    ids=["unknown", "later", "content", "header"],
+)
+def test_a_mail_that_the_server_refuses_keeps_no_other_back(post, refusing, error, caplog):
+    refusing(error)
+    now = timezone.now()
+    assert mailing.send_notices(now) == 2
+    assert sorted(mail.body.split("\n")[0] for mail in post) == ["for olga", "for sam"]
+    assert "is tried again in an hour" in caplog.text
+    failed = Notice.objects.get(person__username="paul")
+    assert (failed.mailed_at, failed.mail_failed_at) == (None, now)
+
+
+def test_a_mail_that_was_refused_is_tried_again_in_an_hour_and_no_sooner(post, refusing, monkeypatch):
+    now = timezone.now()
+    refusing(SMTPRecipientsRefused({"paul@example.org": (550, b"no such user")}))
+    mailing.send_notices(now)
+    monkeypatch.undo()
+    assert mailing.send_notices(now + timedelta(minutes=59)) == 0
+    assert mailing.send_notices(now + timedelta(minutes=60)) == 1
+    assert post[-1].to == ["paul@example.org"]
+
+
+def test_where_the_server_is_away_nothing_else_is_tried(post, refusing):
+    refusing(SMTPServerDisconnected("gone"))
+    assert mailing.send_notices(timezone.now()) == 0
+    assert not Notice.objects.exclude(mailed_at=None, mail_failed_at=None).exists()
 
 
 def test_the_task_that_beats_reminds_and_mails(post, asked):

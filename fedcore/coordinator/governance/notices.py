@@ -62,6 +62,7 @@ class Notice(models.Model):
     created_at = models.DateTimeField(_("when"), default=timezone.now)
     read_at = models.DateTimeField(_("read"), null=True)
     mailed_at = models.DateTimeField(_("mailed"), null=True)
+    mail_failed_at = models.DateTimeField(_("mail not taken"), null=True)
 
     objects: ClassVar = rules.Notices.as_manager()
 
