@@ -25,6 +25,7 @@ STATUS_OF_CODE: Final = {
     "own_request": 403,
     "too_many_dry_runs": 429,
     "not_own_request": 403,
+    "run_deleted": 409,
     "second_person": 403,
 }
 """The HTTP status of a refusal; all others are 400."""
