@@ -9,7 +9,7 @@ from django.apps import apps
 
 from fedcore.coordinator.governance import decisions, migrations, renewals, submissions
 from fedcore.coordinator.governance.decisions import Limits
-from fedcore.coordinator.governance.models import AccessRequest, Dataset, Grant, PersonKey
+from fedcore.coordinator.governance.models import AccessRequest, AuditEntry, Dataset, Grant, PersonKey
 from fedcore.coordinator.governance.problems import DecisionError
 from fedcore.wire import access as wire
 from fedcore.wire.keys import SigningKey
@@ -273,6 +273,24 @@ def test_eve_renews_nothing(cast, api, message, asked, who):
     answer = api(cast[who]).post(f"/api/requests/{newer.pk}/renew", {}, format="json")
     newer.refresh_from_db()
     assert (answer.status_code in (403, 404), newer.state) == (True, "waiting")
+
+
+@pytest.mark.parametrize(("who", "status", "recorded"), [("eve", 404, 0), ("sam", 403, 1), ("anna", 403, 1)])
+@pytest.mark.parametrize("decision", ["renew", "approve"])
+def test_who_decides_nothing_is_not_told_whether_it_is_a_renewal(
+    cast, api, asked, who, status, recorded, decision
+):
+    answer = api(cast[who]).post(f"/api/requests/{asked.pk}/{decision}", {}, format="json")
+    assert answer.status_code == status
+    refused = AuditEntry.objects.filter(action="approve_request", outcome="refused")
+    assert [(entry.person, entry.code) for entry in refused] == [(cast[who], "not_data_owner")] * recorded
+
+
+def test_a_renewal_that_is_none_is_recorded_once(cast, api, asked):
+    answer = api(cast.olga).post(f"/api/requests/{asked.pk}/renew", {}, format="json")
+    assert (answer.status_code, answer.json()["code"]) == (400, "no_renewal")
+    [refused] = AuditEntry.objects.filter(action="approve_request")
+    assert (refused.person, refused.code) == (cast.olga, "no_renewal")
 
 
 def test_what_was_asked_about_privacy_is_kept(cast, message):

@@ -29,7 +29,7 @@ from fedcore.coordinator.governance.models import Person
 from fedcore.coordinator.governance.people import person_of
 from fedcore.coordinator.runs import ending, storage, validation
 from fedcore.coordinator.runs.flow import MODEL_AT_COORDINATOR
-from fedcore.coordinator.runs.models import Run, RunEvent
+from fedcore.coordinator.runs.models import LARGE, Run, RunEvent
 from fedcore.coordinator.runs.orders import DATASET, MODEL
 from fedcore.coordinator.runs.problems import Refused
 from fedcore.coordinator.runs.rights import Rights, rights_of
@@ -55,12 +55,11 @@ class RefusedRunSerializer(ErrorSerializer):
 
 
 class RunSerializer(serializers.ModelSerializer[Run]):
-    """A run as its scientist and the owners of its data see it."""
+    """A run as its scientist and the owners of its data see it. How good its model is says the report alone."""
 
     model = serializers.CharField(source="model_type")
     scientist = serializers.CharField(source="scientist.username")
     culprit = serializers.SerializerMethodField()
-    metrics = serializers.SerializerMethodField()
 
     class Meta:
         model = Run
@@ -77,7 +76,7 @@ class RunSerializer(serializers.ModelSerializer[Run]):
                 "progress",
                 "message",
             ),
-            *("code", "culprit", "metrics", "created_at", "started_at", "finished_at", "deadline"),
+            *("code", "culprit", "created_at", "started_at", "finished_at", "deadline"),
         )
 
     def get_culprit(self, run: Run) -> dict[str, str] | None:
@@ -86,10 +85,6 @@ class RunSerializer(serializers.ModelSerializer[Run]):
             return None
         host = run.culprit.name if run.culprit else ""
         return {"host_name": host, "dataset": run.culprit_dataset, "remedy": run.remedy}
-
-    def get_metrics(self, run: Run) -> dict[str, Any] | None:
-        """The quality over all owners' held-out rows, once the run has finished."""
-        return run.report["metrics"] if run.report else None
 
 
 class RunsView(APIView):
@@ -141,7 +136,8 @@ class CancelView(APIView):
         """Cancel one's own run. The owners are told to delete what they made for it."""
         run = _own(request, run_id)
         try:
-            return Response(RunSerializer(ending.cancel(run.pk)).data)
+            with audit.refusals(Action.CANCEL_RUN, run):
+                return Response(RunSerializer(ending.cancel(run.pk)).data)
         except ending.NotAllowed as error:
             raise Conflict(str(error)) from None
 
@@ -256,7 +252,7 @@ def _error(status: int, code: str, detail: str, headers: Mapping[str, str] | Non
 
 
 def _visible(request: Request) -> Any:
-    return Run.objects.visible_to(person_of(request)).select_related("scientist", "culprit")
+    return Run.objects.visible_to(person_of(request)).defer(*LARGE).select_related("scientist", "culprit")
 
 
 def _run(request: Request, run_id: str) -> Run:

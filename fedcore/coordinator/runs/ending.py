@@ -26,6 +26,8 @@ from fedcore.wire.orders import Phase
 class NotAllowed(Exception):
     """A change of a run that its state does not permit. The text says what the state is."""
 
+    code = "conflict"
+
 
 def stop(
     run: Run,

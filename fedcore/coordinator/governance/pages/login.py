@@ -25,7 +25,8 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 
-from fedcore.coordinator.governance import second_factor
+from fedcore.coordinator.governance import audit, second_factor
+from fedcore.coordinator.governance.audit import Action, Kind
 from fedcore.coordinator.governance.models import Person
 from fedcore.coordinator.governance.pages.fields import code_field, password_field
 from fedcore.coordinator.governance.people import person_of
@@ -69,6 +70,7 @@ class PasswordStep(LoginView):
         person = form.get_user()
         if second_factor.of(person) is None:
             return super().form_valid(form)
+        audit.record(Action.PASS_PASSWORD, person, by=Kind.UNKNOWN)
         self.request.session[PASSED] = {
             "person": person.pk,
             "password": person.get_session_auth_hash(),
