@@ -195,8 +195,7 @@ class Session:
 
     def requests(self) -> list[dict[str, Any]]:
         """The requests that this person may see, newest first, with their states."""
-        found: list[dict[str, Any]] = self._http.get("/api/requests")
-        return found
+        return list(self._http.pages("/api/requests"))
 
     def request(self, digest: str) -> dict[str, Any]:
         found: dict[str, Any] = self._http.get(f"/api/requests/{digest}")
@@ -267,8 +266,8 @@ class Session:
         return signed.digest
 
     def runs(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self._http.get("/api/runs")
-        return found
+        """The runs that this person may see, newest first, with their states."""
+        return list(self._http.pages("/api/runs"))
 
     def run(self, run: str) -> dict[str, Any]:
         found: dict[str, Any] = self._http.get(f"/api/runs/{run}")

@@ -249,6 +249,18 @@ def test_a_code_that_is_given_is_not_asked_for(coordinator: FakeCoordinator, str
     assert stranger.me()["username"] == "sam"
 
 
+@pytest.mark.parametrize("what", ["requests", "runs"])
+def test_lists_are_fetched_whole(coordinator: FakeCoordinator, sam: Session, what: str) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        if "cursor" in request.url.params:
+            return httpx.Response(200, json=[{"id": "2"}])
+        following = f'<https://elsewhere.example/api/{what}?cursor=abc>; rel="next"'
+        return httpx.Response(200, json=[{"id": "1"}], headers={"Link": following})
+
+    coordinator.answers["GET", f"/api/{what}"] = answer
+    assert [item["id"] for item in getattr(sam, what)()] == ["1", "2"]
+
+
 def test_a_wrong_code_is_told_from_a_wrong_password(coordinator: FakeCoordinator, stranger: Session) -> None:
     with_second_factor(coordinator)
     with pytest.raises(NotLoggedIn, match="did not accept the code"):

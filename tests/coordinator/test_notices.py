@@ -98,6 +98,25 @@ def test_each_person_keeps_the_newest_notices_only(cast, monkeypatch):
     assert len(told(cast.olga)) == 3
 
 
+def test_many_notices_of_one_kind_drive_no_other_kind_out(cast, monkeypatch):
+    monkeypatch.setattr(notices, "KEPT", 4)
+    notices.tell([cast.olga], About.HOST_AWAY, cast.north.pk, "The host north is away")
+    for number in range(6):
+        notices.tell([cast.olga], About.REQUEST, "a" * 64, f"number {number}")
+    assert [text for _about, text in told(cast.olga)] == [
+        *("The host north is away", "number 3", "number 4", "number 5")
+    ]
+
+
+def test_what_was_read_goes_first(cast, monkeypatch):
+    monkeypatch.setattr(notices, "KEPT", 3)
+    for number in range(3):
+        notices.tell([cast.olga], About.REQUEST, "a" * 64, f"number {number}")
+    Notice.objects.filter(text="number 1").update(read_at=timezone.now())
+    notices.tell([cast.olga], About.HOST_AWAY, cast.north.pk, "away")
+    assert [text for _about, text in told(cast.olga)] == ["number 0", "number 2", "away"]
+
+
 @pytest.mark.parametrize("who", ["sam", "eve", "paul", "anna", "ada", "nobody"])
 def test_nobody_sees_the_notices_of_others_not_even_who_sees_everything(cast, api, browser, asked, who):
     assert api(cast[who]).get("/api/notices").json() == []

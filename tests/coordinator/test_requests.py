@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from importlib import import_module
 from pkgutil import iter_modules
 
@@ -291,6 +292,35 @@ def test_a_renewal_that_is_none_is_recorded_once(cast, api, asked):
     assert (answer.status_code, answer.json()["code"]) == (400, "no_renewal")
     [refused] = AuditEntry.objects.filter(action="approve_request")
     assert (refused.person, refused.code) == (cast.olga, "no_renewal")
+
+
+def test_nobody_hands_in_more_than_some_requests_that_wait(cast, api, message, monkeypatch):
+    monkeypatch.setattr(submissions, "UNDECIDED_EACH", 3)
+    kept = [submissions.submit_request(message().signed_by(cast.sam_key), cast.sam)[0] for _ in range(3)]
+
+    def post(**changes):
+        text = message(**changes).signed_by(cast.sam_key).encode()
+        return api(cast.sam).post("/api/requests", text.encode(), content_type="application/json")
+
+    answer = post()
+    assert (answer.status_code, answer.json()["code"]) == (429, "too_many_requests")
+    assert "withdraw some" in answer.json()["detail"]
+    assert AuditEntry.objects.filter(action="submit_request", code="too_many_requests").count() == 1
+    assert post(replaces=kept[0].pk).status_code == 201
+    decisions.refuse(kept[1], cast.olga, "no")
+    assert post().status_code == 201
+
+
+def test_requests_come_in_pages(cast, api, message):
+    kept = [submissions.submit_request(message().signed_by(cast.sam_key), cast.sam)[0] for _ in range(5)]
+    client, address, seen = api(cast.sam), "/api/requests?page_size=2", []
+    while address:
+        answer = client.get(address)
+        seen.append([item["digest"] for item in answer.json()])
+        found = re.search(r'<([^>]+)>; rel="next"', answer.headers.get("Link", ""))
+        address = found[1] if found else None
+    assert [len(page) for page in seen] == [2, 2, 1]
+    assert [digest for page in seen for digest in page] == [request.pk for request in reversed(kept)]
 
 
 def test_what_was_asked_about_privacy_is_kept(cast, message):

@@ -20,6 +20,7 @@ from rest_framework.views import APIView
 
 from fedcore.coordinator.api.authentication import Authentication
 from fedcore.coordinator.api.files import file_response
+from fedcore.coordinator.api.paging import PARAMETERS, newest
 from fedcore.coordinator.api.parsers import SignedParser, signed_body
 from fedcore.coordinator.api.schema import ErrorSerializer, SignedSerializer
 from fedcore.coordinator.api.waiting import in_database, latest_event, watch
@@ -88,10 +89,10 @@ class RunSerializer(serializers.ModelSerializer[Run]):
 
 
 class RunsView(APIView):
-    @extend_schema(responses=RunSerializer(many=True))
+    @extend_schema(responses=RunSerializer(many=True), parameters=PARAMETERS)
     def get(self, request: Request) -> Response:
-        """One's own runs, and those that use data of one's organisation where one oversees it; newest first."""
-        return Response(RunSerializer(_visible(request)[:200], many=True).data)
+        """One's own runs, and those that use data of an organisation that one oversees; newest first, in pages."""
+        return newest(request, _visible(request), RunSerializer)
 
     @extend_schema(
         request=SignedSerializer,

@@ -92,7 +92,8 @@ class SecondFactor(TimestampMixin, ThrottlingMixin, Device):  # type: ignore[mis
 
     def throttle_increment(self, commit: bool = True) -> None:
         """Count a wrong code, as far as the wait doubles: who knows the password shuts nobody out for days."""
-        self.throttling_failure_count = min(self.throttling_failure_count, LONGEST_WAIT - 1)
+        counted: int = self.throttling_failure_count  # type: ignore[has-type]
+        self.throttling_failure_count = min(counted, LONGEST_WAIT - 1)
         super().throttle_increment(commit)
 
     def _is_current(self, code: str) -> bool:

@@ -91,7 +91,10 @@ class CoordinatorSite(UnfoldAdminSite):  # type: ignore[misc]
         before = person.password
         if request.method == "POST":
             if not guesses.are_allowed(request, person):
-                return get_lockout_response(request, credentials={"username": person.username})
+                refusal: HttpResponse = get_lockout_response(
+                    request, credentials={"username": person.username}
+                )
+                return refusal
             if not person.check_password(request.POST.get("old_password", "")):
                 guesses.count(request, person, "wrong_password", Action.CHANGE_PERSON)
         answer: HttpResponse = super().password_change(request, extra_context)
