@@ -13,13 +13,13 @@ from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.throttling import ScopedRateThrottle
 from rest_framework.views import APIView
 
 from fedcore.coordinator.api.schema import ErrorSerializer
 from fedcore.coordinator.governance import audit, logins, second_factor, submissions
 from fedcore.coordinator.governance.audit import Action, Kind
 from fedcore.coordinator.governance.models import Person, PersonKey
+from fedcore.coordinator.governance.pages.throttled import LoginThrottle
 from fedcore.coordinator.governance.people import person_of
 
 
@@ -72,8 +72,7 @@ class NewKeySerializer(serializers.Serializer[None]):
 class LoginView(APIView):
     authentication_classes = ()
     permission_classes = (AllowAny,)
-    throttle_classes = (ScopedRateThrottle,)
-    throttle_scope = "login"
+    throttle_classes = (LoginThrottle,)
 
     @extend_schema(
         request=LoginSerializer,

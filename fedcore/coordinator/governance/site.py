@@ -54,6 +54,7 @@ class CoordinatorSite(UnfoldAdminSite):  # type: ignore[misc]
         """Ask for username and password; while there is nobody yet, lead to where the first administrator is made."""
         from fedcore.coordinator.governance import first_run
         from fedcore.coordinator.governance.pages.login import PasswordStep
+        from fedcore.coordinator.governance.pages.throttled import throttled
 
         if first_run.is_open():
             return redirect("first-run")
@@ -74,7 +75,7 @@ class CoordinatorSite(UnfoldAdminSite):  # type: ignore[misc]
         page = PasswordStep.as_view(
             extra_context=context, authentication_form=self.login_form, template_name="admin/login.html"
         )
-        return page(request)
+        return throttled(page)(request)
 
     def password_change(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None

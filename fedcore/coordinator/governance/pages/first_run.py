@@ -18,6 +18,7 @@ from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminTextInputWidget
 
 from fedcore.coordinator.governance import first_run
 from fedcore.coordinator.governance.models import Organisation, Person
+from fedcore.coordinator.governance.pages.throttled import throttled
 
 
 class FirstRunForm(forms.Form):
@@ -67,6 +68,7 @@ class FirstRunForm(forms.Form):
         return given
 
 
+@throttled
 @never_cache
 @sensitive_post_parameters("code", "password", "again")
 def page(request: HttpRequest) -> HttpResponse:

@@ -29,6 +29,7 @@ from fedcore.coordinator.governance import audit, second_factor
 from fedcore.coordinator.governance.audit import Action, Kind
 from fedcore.coordinator.governance.models import Person
 from fedcore.coordinator.governance.pages.fields import code_field, password_field
+from fedcore.coordinator.governance.pages.throttled import throttled
 from fedcore.coordinator.governance.people import person_of
 
 PASSED: Final = "password_passed"
@@ -88,6 +89,7 @@ class EnrolForm(forms.Form):
     password = password_field()
 
 
+@throttled
 @never_cache
 @sensitive_post_parameters("code")
 def enter_code(request: HttpRequest) -> HttpResponse:
@@ -108,6 +110,7 @@ def enter_code(request: HttpRequest) -> HttpResponse:
     return render(request, "governance/code.html", _context(request, _("Second factor"), form=form))
 
 
+@throttled
 @never_cache
 @sensitive_post_parameters("code", "password")
 def enrol(request: HttpRequest) -> HttpResponse:
