@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from fedcore.client import cli_requests, terminal
@@ -21,9 +20,10 @@ from fedcore.client.comparison import Comparison
 from fedcore.client.progress import follow as follow_run
 from fedcore.client.runs import DELTA, RunPlan
 from fedcore.client.session import Session
-from fedcore.client.terminal import console, told_in_one_line
+from fedcore.client.terminal import add_row, console, shown, told_in_one_line
 from fedcore.wire.keys import fingerprint
 from fedcore.wire.spec import Privacy, in_millionths
+from fedcore.wire.text import one_line
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Train one model on data that stays with its owners."
@@ -57,7 +57,9 @@ def login(
     and FEDCORE_OTP. Makes your signing key on first use."""
     session = _session(url)
     session.log_in(username, os.environ.get("FEDCORE_PASSWORD"), os.environ.get("FEDCORE_OTP"))
-    console.print(f"Logged in to {url} as {username}. Your key: {fingerprint(session.key.public)}")
+    console.print(
+        f"Logged in to {shown(url)} as {shown(username)}. Your key: {fingerprint(session.key.public)}"
+    )
 
 
 @command
@@ -70,7 +72,7 @@ def logout() -> None:
 @command
 def whoami() -> None:
     """Show who is logged in."""
-    console.print_json(data=_session().me())
+    console.print_json(one_line(json.dumps(_session().me(), ensure_ascii=False)))
 
 
 @command
@@ -119,7 +121,7 @@ def mock(
     (found,) = _datasets(session, [name])
     target = out or Path(f"{found.host_name}-{found.name}-mock.csv")
     sample = session.mock(found)
-    console.print(f"{len(sample)} made-up rows written to {sample.write_csv(target)}")
+    console.print(f"{len(sample)} made-up rows written to {shown(sample.write_csv(target))}")
 
 
 @command("try")
@@ -165,7 +167,7 @@ def request(
             privacy=_privacy(wanted, epsilon),
             replaces=earlier.get((found.host_name, found.name)),
         )
-        console.print(f"Asked {found.host_name} for {found.name}: request {digest}")
+        console.print(f"Asked {shown(found.host_name)} for {shown(found.name)}: request {digest}")
 
 
 def _privacy(plan: RunPlan, epsilon: float | None) -> Privacy | None:
@@ -187,7 +189,7 @@ def notices(
     table = Table("", "when", "about", "what happened", title="Notices")
     for item in session.notices():
         new = "" if item["read_at"] else "new"
-        table.add_row(new, item["created_at"][:16], item["about"], escape(item["text"]))
+        add_row(table, new, item["created_at"][:16], item["about"], item["text"])
     console.print(table)
     if read:
         console.print(f"{session.mark_read()} marked as read.")
@@ -213,9 +215,8 @@ def runs() -> None:
     """List your runs."""
     table = Table("run", "title", "protocol", "state", "message", title="Runs")
     for item in _session().runs():
-        table.add_row(
-            item["id"][:12], item["title"], item["protocol"], item["state"], item.get("message") or ""
-        )
+        told = (item["title"], item["protocol"], item["state"], item.get("message") or "")
+        add_row(table, item["id"][:12], *told)
     console.print(table)
 
 
@@ -260,7 +261,7 @@ def compare(
     if html is not None:
         from fedcore.client.report_page import write_page
 
-        console.print(f"Written to {write_page(comparison, html)}")
+        console.print(f"Written to {shown(write_page(comparison, html))}")
 
 
 @command
@@ -269,7 +270,7 @@ def model(
 ) -> None:
     """Fetch the model of a pooled run (safetensors)."""
     session = _session()
-    console.print(f"Written to {session.model(_run(session, run)['id'], out)}")
+    console.print(f"Written to {shown(session.model(_run(session, run)['id'], out))}")
 
 
 @command
@@ -278,7 +279,7 @@ def rows(
 ) -> None:
     """Fetch the merged pseudonymised rows of a pooled run, where every owner gave leave (safetensors)."""
     session = _session()
-    console.print(f"Written to {session.dataset(_run(session, run)['id'], out)}")
+    console.print(f"Written to {shown(session.dataset(_run(session, run)['id'], out))}")
 
 
 def main() -> None:
