@@ -17,10 +17,12 @@ from fedcore.client import cli_requests, terminal
 from fedcore.client.catalogue import Dataset
 from fedcore.client.catalogue_tables import show_dataset, show_dry_run, table_of_datasets
 from fedcore.client.comparison import Comparison
+from fedcore.client.grants import Wanted
 from fedcore.client.progress import follow as follow_run
 from fedcore.client.runs import DELTA, RunPlan
 from fedcore.client.session import Session
 from fedcore.client.terminal import add_row, console, shown, told_in_one_line
+from fedcore.client.transport import is_in_clear
 from fedcore.wire.keys import fingerprint
 from fedcore.wire.spec import Privacy, in_millionths
 from fedcore.wire.text import one_line
@@ -28,10 +30,9 @@ from fedcore.wire.text import one_line
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Train one model on data that stays with its owners."
 )
-OPEN_STATES: Final = ("approved", "waiting", "asked_back", "proposed")
-"""Under these a run may be submitted: it starts once every request is approved."""
-
 PlanFile = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A run plan (TOML).")]
+ID_LENGTH: Final = 64
+Force = Annotated[bool, typer.Option("--force", help="Overwrite the file where it exists.")]
 RunId = Annotated[str, typer.Argument(help="A run's id, or its first characters.")]
 
 
@@ -52,9 +53,17 @@ def login(
         str, typer.Argument(help="The coordinator's address, such as https://fedcore.example.org.")
     ],
     username: Annotated[str, typer.Option(prompt=True)],
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Send the password over a connection that is not encrypted.")
+    ] = False,
 ) -> None:
     """Log in; password, and code of the second factor if you have one, are asked for, or taken from FEDCORE_PASSWORD
     and FEDCORE_OTP. Makes your signing key on first use."""
+    if is_in_clear(url) and not insecure:
+        raise ValueError(
+            f"{url} is not encrypted, and everybody on the way could read your password. Use https://, or say "
+            "--insecure."
+        )
     session = _session(url)
     session.log_in(username, os.environ.get("FEDCORE_PASSWORD"), os.environ.get("FEDCORE_OTP"))
     console.print(
@@ -199,12 +208,16 @@ def notices(
 def submit(
     plan: PlanFile,
     dataset: Annotated[list[str], typer.Option(help="HOST/NAME, once for each owner.")],
+    grant: Annotated[
+        list[str] | None,
+        typer.Option(help="A request's digest, or its first characters, to use; once for each dataset."),
+    ] = None,
     follow: Annotated[bool, typer.Option(help="Show the progress until the end.")] = True,
 ) -> None:
-    """Sign and submit a run under your newest grants for its datasets."""
+    """Sign and submit a run. Without --grant, under those of your grants that cover it, and can be used at once."""
     session, wanted = _session(), _plan(plan)
     found = _datasets(session, dataset)
-    run = session.submit(wanted, found, [_grant_for(session, item) for item in found])
+    run = session.submit(wanted, found, _grants(session, wanted, found, grant or []))
     console.print(f"Run {run}", highlight=False)
     if follow:
         follow_run(session, run, wanted.title, console)
@@ -266,20 +279,24 @@ def compare(
 
 @command
 def model(
-    run: RunId, out: Annotated[Path, typer.Option(help="Where to write it.")] = Path("model.safetensors")
+    run: RunId,
+    out: Annotated[Path, typer.Option(help="Where to write it.")] = Path("model.safetensors"),
+    force: Force = False,
 ) -> None:
     """Fetch the model of a pooled run (safetensors)."""
     session = _session()
-    console.print(f"Written to {shown(session.model(_run(session, run)['id'], out))}")
+    console.print(f"Written to {shown(session.model(_run(session, run)['id'], _new(out, force)))}")
 
 
 @command
 def rows(
-    run: RunId, out: Annotated[Path, typer.Option(help="Where to write it.")] = Path("rows.safetensors")
+    run: RunId,
+    out: Annotated[Path, typer.Option(help="Where to write it.")] = Path("rows.safetensors"),
+    force: Force = False,
 ) -> None:
     """Fetch the merged pseudonymised rows of a pooled run, where every owner gave leave (safetensors)."""
     session = _session()
-    console.print(f"Written to {shown(session.dataset(_run(session, run)['id'], out))}")
+    console.print(f"Written to {shown(session.dataset(_run(session, run)['id'], _new(out, force)))}")
 
 
 def main() -> None:
@@ -319,21 +336,32 @@ def _replaced(session: Session, starts: list[str]) -> dict[tuple[str, str], str]
     return found
 
 
-def _grant_for(session: Session, dataset: Dataset) -> str:
-    for item in session.requests():
-        same = item["dataset"] == dataset.name and item["host_name"] == dataset.host_name
-        if (
-            same
-            and item["version"] == dataset.version
-            and item["state"] in OPEN_STATES
-            and not item["expired"]
-        ):
-            return str(item["digest"])
-    raise ValueError(f"You have no grant for {dataset.host_name}/{dataset.name}. Ask with `fedcore request`.")
+def _grants(session: Session, plan: RunPlan, datasets: list[Dataset], named: list[str]) -> list[str]:
+    """A grant for each dataset: the one that was named, or else the best."""
+    given = _replaced(session, named)
+    unused = given.keys() - {(item.host_name, item.name) for item in datasets}
+    if unused:
+        listed = ", ".join(f"{host}/{name}" for host, name in sorted(unused))
+        raise ValueError(f"A grant is for {listed}, of which the run uses no dataset: leave it out.")
+    wanted = Wanted(plan, len(datasets), session.me()["username"], fingerprint(session.key.public))
+    known = session.requests()
+    return [given.get((item.host_name, item.name)) or wanted.grant_for(item, known) for item in datasets]
 
 
 def _run(session: Session, start: str) -> dict[str, Any]:
+    """The run with this id, or the one whose id begins so."""
+    if len(start) == ID_LENGTH:
+        return session.run(start)
     found = [item for item in session.runs() if item["id"].startswith(start)]
-    if len(found) != 1:
+    if not found:
+        raise ValueError(f"No run begins with {start!r}. `fedcore runs` lists those that you may see.")
+    if len(found) > 1:
         raise ValueError(f"{len(found)} of your runs begin with {start!r}: give more of the id.")
     return found[0]
+
+
+def _new(target: Path, force: bool) -> Path:
+    """A file to write to, that is not there."""
+    if target.exists() and not force:
+        raise ValueError(f"{target} exists. Name another file with --out, or overwrite it with --force.")
+    return target
