@@ -7,6 +7,7 @@ from smtplib import SMTPDataError, SMTPRecipientsRefused, SMTPServerDisconnected
 
 import pytest
 from django.core import mail
+from django.core.exceptions import ValidationError
 from django.core.mail import BadHeaderError, EmailMessage
 from django.urls import reverse
 from django.utils import timezone
@@ -96,6 +97,32 @@ def test_each_person_keeps_the_newest_notices_only(cast, monkeypatch):
         notices.tell([cast.sam, cast.olga], About.DECISION, "a" * 64, f"number {number}")
     assert [text for _about, text in told(cast.sam)] == ["number 2", "number 3", "number 4"]
     assert len(told(cast.olga)) == 3
+
+
+def test_a_notice_and_its_mail_say_one_line_whatever_names_stand_in_it(cast, post):
+    evil = "Paul\n\nYour account expires. \u202eLog in at http://evil.example/\x1b[2J"
+    notices.tell([cast.olga], About.REQUEST, "ab" * 32, f"{evil} asks for access.")
+    mailing.send_notices(timezone.now())
+    said = "Paul Your account expires. Log in at http://evil.example/[2J asks for access."
+    assert Notice.objects.get().text == said
+    assert post[0].body.split("\n\n")[0] == said
+
+
+@pytest.mark.parametrize("evil", ["Paul\n\nLog in at", "Paul\tx", "Paul\x1b[2J", "Paul\u202e"])
+@pytest.mark.parametrize("field", ["first_name", "last_name"])
+def test_names_have_no_line_breaks_and_control_characters(cast, browser, field, evil):
+    page = reverse("admin:governance_person_change", args=(cast.paul.pk,))
+    form = {"first_name": "Paul", "last_name": "", "email": "paul@example.org"}
+    answer = browser(cast.paul).post(page, form | {field: f"{evil} now"})
+    assert "Leave out line breaks and control characters." in answer.content.decode()
+    assert Person.objects.get(pk=cast.paul.pk).get_full_name() == ""
+
+
+def test_titles_of_organisations_have_none_either(cast):
+    organisation = cast.paul.organisation
+    organisation.title = "Bank\nof the South"
+    with pytest.raises(ValidationError, match="Leave out line breaks"):
+        organisation.full_clean()
 
 
 def test_many_notices_of_one_kind_drive_no_other_kind_out(cast, monkeypatch):

@@ -19,6 +19,7 @@ from django.utils.translation import gettext_lazy as _
 
 from fedcore.coordinator.governance import rules
 from fedcore.coordinator.governance.people import Organisation, Person, Role
+from fedcore.wire.text import one_line
 
 KEPT: Final = 200
 TEXT_LENGTH: Final = 300
@@ -86,10 +87,13 @@ class Notice(models.Model):
 
 
 def tell(people: Iterable[Person], about: About, subject: object, text: str) -> None:
-    """Give each of these people a notice, and let go of what is beyond `KEPT`. Call it in the transaction."""
-    found = list(people)
+    """Give each of these people a notice, and let go of what is beyond `KEPT`. Call it in the transaction.
+
+    The text is one line, whatever names stand in it: it opens a mail.
+    """
+    found, said = list(people), one_line(text)[:TEXT_LENGTH]
     Notice.objects.bulk_create(
-        Notice(person=person, about=about, subject=str(subject), text=text[:TEXT_LENGTH]) for person in found
+        Notice(person=person, about=about, subject=str(subject), text=said) for person in found
     )
     for person in found:
         _let_go(Notice.objects.filter(person=person).order_by("pk"))
