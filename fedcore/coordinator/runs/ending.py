@@ -101,8 +101,8 @@ def _end(run: Run, state: RunState, message: str, now: datetime) -> None:
 
 
 def _tell_scientist(run: Run) -> None:
-    if run.state == RunState.CANCELLED:
-        return  # Only the scientist cancels, and knows.
+    if run.code == RefusalCode.CANCELLED:
+        return  # It was the scientist, who knows.
     about = notices.About.RUN_FINISHED if run.state == RunState.FINISHED else notices.About.RUN_STOPPED
     text = _("Your run %(title)s is %(state)s.") % {"title": run.title, "state": run.get_state_display()}
     notices.tell([run.scientist], about, run.pk, text)
