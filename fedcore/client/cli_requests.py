@@ -95,8 +95,8 @@ def show(request: RequestId) -> None:
     console.print(table)
     for entry in item["thread"]:
         said = f"{shown(entry['person'])} ({shown(entry['said'])})"
-        text = f": {shown(entry['text'])}" if entry["text"] else ""
-        console.print(f"{shown(entry['at'][:16])}  {said}{text}", highlight=False)
+        words = f": {shown(entry['text'])}" if entry["text"] else ""
+        console.print(f"{shown(entry['at'][:16])}  {said}{words}", highlight=False)
     console.print(f"You may: {shown(', '.join(item['may']) or 'only read')}", highlight=False)
 
 
