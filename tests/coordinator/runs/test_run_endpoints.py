@@ -49,6 +49,23 @@ def test_the_owner_of_the_data_follows_the_run_but_gets_no_model(world: Any, api
     assert olga.post(f"/api/runs/{pooled.pk}/cancel").status_code == 404
 
 
+def test_lists_of_runs_read_neither_reports_nor_specs(
+    world: Any, api: Any, browser: Any, django_assert_max_num_queries: Any
+) -> None:
+    world.submit()
+    for client, address in (
+        (api(world.sam), "/api/runs"),
+        (browser(world.sam), "/admin/runs/run/"),
+    ):
+        with django_assert_max_num_queries(60) as asked:
+            assert client.get(address).status_code == 200
+        read = " ".join(query["sql"] for query in asked.captured_queries)
+        assert '"runs_run"."title"' in read.replace("`", '"')
+        assert not [
+            name for name in ("envelope", "report") if f'"runs_run"."{name}"' in read.replace("`", '"')
+        ]
+
+
 def test_runs_come_in_pages(world: Any, api: Any) -> None:
     older, newer = world.submit(), world.submit(title="Second")
     sam = api(world.sam)
