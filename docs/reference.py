@@ -89,7 +89,8 @@ def api_page() -> str:
         rows.append(f"| `/{path}` | {_first_sentence(view)} |")
     lead = (
         "People authenticate with `Authorization: Token …` from `/api/login`; owner hosts sign each request. A running "
-        "coordinator serves the full schema (OpenAPI) at `/api/schema` and a page to try it at `/api/docs`."
+        "coordinator serves the full schema (OpenAPI) at `/api/schema` and a page to try it at `/api/docs`, to whoever "
+        "is logged in."
     )
     return _joined(["# REST API", lead, "\n".join(rows)])
 

@@ -252,7 +252,12 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": "Catalogue, governance and runs. Owner hosts sign their requests; people use a token.",
     "VERSION": "1",
     "SERVE_INCLUDE_SCHEMA": False,
-    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    # It takes a while to make, and shows visitors what there is to try.
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.IsAuthenticated"],
+    "SERVE_AUTHENTICATION": [
+        "fedcore.coordinator.api.authentication.Authentication",
+        "fedcore.coordinator.api.authentication.OfBrowser",
+    ],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",

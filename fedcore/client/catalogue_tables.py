@@ -6,19 +6,20 @@ from collections.abc import Iterable
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from fedcore.client.catalogue import Dataset, Version
+from fedcore.client.terminal import add_row, shown
 
 
 def table_of_datasets(datasets: Iterable[Dataset]) -> Table:
     """A line for each dataset."""
     table = Table("dataset", "title", "rows", "reader", "sensitivity", "mock", "version", title="Datasets")
     for item in datasets:
-        table.add_row(
+        add_row(
+            table,
             item.path,
-            escape(item.title),
+            item.title,
             f"about {item.rows:,}",
             item.reader,
             item.sensitivity,
@@ -30,19 +31,20 @@ def table_of_datasets(datasets: Iterable[Dataset]) -> Table:
 
 def show_dataset(dataset: Dataset, versions: Iterable[Version], console: Console) -> None:
     """What the owner tells of a dataset, and its versions. Texts are the owner's: nothing in them is markup."""
-    facts = Table(title=dataset.path, show_header=False)
+    facts = Table(title=shown(dataset.path), show_header=False)
     facts.add_column(style="bold")
     facts.add_column()
     for name, text in _facts(dataset).items():
-        facts.add_row(name, escape(text))
+        add_row(facts, name, text)
     for column in dataset.columns:
         kind, note = dataset.column_kinds.get(column, "text"), dataset.column_notes.get(column, "")
-        facts.add_row("column", escape(f"{column} ({kind}) {note}".rstrip()))
+        add_row(facts, "column", f"{column} ({kind}) {note}")
     console.print(facts)
     known = Table("version", "rows", "first announced", "last announced", title="Versions")
     for version in versions:
         mark = " (current)" if version.version == dataset.version else ""
-        known.add_row(
+        add_row(
+            known,
             version.version[:12] + mark,
             f"about {version.rows:,}",
             version.first_announced[:16],
@@ -59,14 +61,14 @@ def show_dry_run(dry_run: dict[str, Any], console: Console) -> None:
         features = f"{trial['kind']}, {trial['columns']} columns" if trial["kind"] else "-"
         passes = "yes" if trial["passes"] else "no"
         size = f"{trial['feature_bytes']:,} for {trial['plaintext_bytes']:,}"
-        table.add_row(name, passes, features, size, _number(trial["accuracy"]), _number(trial["f1"]))
+        add_row(table, name, passes, features, size, _number(trial["accuracy"]), _number(trial["f1"]))
     if dry_run["trials"]:
         console.print(table)
     for trial in dry_run["trials"]:
         if trial["problem"]:
-            console.print(f"{trial['backend']}, {trial['model']}: {trial['problem']}", markup=False)
+            console.print(shown(f"{trial['backend']}, {trial['model']}: {trial['problem']}"))
     if dry_run["remark"]:
-        console.print(dry_run["remark"], markup=False)
+        console.print(shown(dry_run["remark"]))
     if dry_run["trials"]:
         console.print(
             "Accuracy and F1 are those of made-up rows: they say nothing about the model's quality."

@@ -11,27 +11,28 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from fedcore.client import cli_requests, terminal
 from fedcore.client.catalogue import Dataset
 from fedcore.client.catalogue_tables import show_dataset, show_dry_run, table_of_datasets
 from fedcore.client.comparison import Comparison
+from fedcore.client.grants import Wanted
 from fedcore.client.progress import follow as follow_run
 from fedcore.client.runs import DELTA, RunPlan
 from fedcore.client.session import Session
-from fedcore.client.terminal import console, told_in_one_line
+from fedcore.client.terminal import add_row, console, shown, told_in_one_line
+from fedcore.client.transport import is_in_clear
 from fedcore.wire.keys import fingerprint
 from fedcore.wire.spec import Privacy, in_millionths
+from fedcore.wire.text import one_line
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Train one model on data that stays with its owners."
 )
-OPEN_STATES: Final = ("approved", "waiting", "asked_back", "proposed")
-"""Under these a run may be submitted: it starts once every request is approved."""
-
 PlanFile = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A run plan (TOML).")]
+ID_LENGTH: Final = 64
+Force = Annotated[bool, typer.Option("--force", help="Overwrite the file where it exists.")]
 RunId = Annotated[str, typer.Argument(help="A run's id, or its first characters.")]
 
 
@@ -52,12 +53,22 @@ def login(
         str, typer.Argument(help="The coordinator's address, such as https://fedcore.example.org.")
     ],
     username: Annotated[str, typer.Option(prompt=True)],
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Send the password over a connection that is not encrypted.")
+    ] = False,
 ) -> None:
     """Log in; password, and code of the second factor if you have one, are asked for, or taken from FEDCORE_PASSWORD
     and FEDCORE_OTP. Makes your signing key on first use."""
+    if is_in_clear(url) and not insecure:
+        raise ValueError(
+            f"{url} is not encrypted, and everybody on the way could read your password. Use https://, or say "
+            "--insecure."
+        )
     session = _session(url)
     session.log_in(username, os.environ.get("FEDCORE_PASSWORD"), os.environ.get("FEDCORE_OTP"))
-    console.print(f"Logged in to {url} as {username}. Your key: {fingerprint(session.key.public)}")
+    console.print(
+        f"Logged in to {shown(url)} as {shown(username)}. Your key: {fingerprint(session.key.public)}"
+    )
 
 
 @command
@@ -70,7 +81,7 @@ def logout() -> None:
 @command
 def whoami() -> None:
     """Show who is logged in."""
-    console.print_json(data=_session().me())
+    console.print_json(one_line(json.dumps(_session().me(), ensure_ascii=False)))
 
 
 @command
@@ -119,7 +130,7 @@ def mock(
     (found,) = _datasets(session, [name])
     target = out or Path(f"{found.host_name}-{found.name}-mock.csv")
     sample = session.mock(found)
-    console.print(f"{len(sample)} made-up rows written to {sample.write_csv(target)}")
+    console.print(f"{len(sample)} made-up rows written to {shown(sample.write_csv(target))}")
 
 
 @command("try")
@@ -165,7 +176,7 @@ def request(
             privacy=_privacy(wanted, epsilon),
             replaces=earlier.get((found.host_name, found.name)),
         )
-        console.print(f"Asked {found.host_name} for {found.name}: request {digest}")
+        console.print(f"Asked {shown(found.host_name)} for {shown(found.name)}: request {digest}")
 
 
 def _privacy(plan: RunPlan, epsilon: float | None) -> Privacy | None:
@@ -187,7 +198,7 @@ def notices(
     table = Table("", "when", "about", "what happened", title="Notices")
     for item in session.notices():
         new = "" if item["read_at"] else "new"
-        table.add_row(new, item["created_at"][:16], item["about"], escape(item["text"]))
+        add_row(table, new, item["created_at"][:16], item["about"], item["text"])
     console.print(table)
     if read:
         console.print(f"{session.mark_read()} marked as read.")
@@ -197,12 +208,16 @@ def notices(
 def submit(
     plan: PlanFile,
     dataset: Annotated[list[str], typer.Option(help="HOST/NAME, once for each owner.")],
+    grant: Annotated[
+        list[str] | None,
+        typer.Option(help="A request's digest, or its first characters, to use; once for each dataset."),
+    ] = None,
     follow: Annotated[bool, typer.Option(help="Show the progress until the end.")] = True,
 ) -> None:
-    """Sign and submit a run under your newest grants for its datasets."""
+    """Sign and submit a run. Without --grant, under those of your grants that cover it, and can be used at once."""
     session, wanted = _session(), _plan(plan)
     found = _datasets(session, dataset)
-    run = session.submit(wanted, found, [_grant_for(session, item) for item in found])
+    run = session.submit(wanted, found, _grants(session, wanted, found, grant or []))
     console.print(f"Run {run}", highlight=False)
     if follow:
         follow_run(session, run, wanted.title, console)
@@ -213,9 +228,8 @@ def runs() -> None:
     """List your runs."""
     table = Table("run", "title", "protocol", "state", "message", title="Runs")
     for item in _session().runs():
-        table.add_row(
-            item["id"][:12], item["title"], item["protocol"], item["state"], item.get("message") or ""
-        )
+        told = (item["title"], item["protocol"], item["state"], item.get("message") or "")
+        add_row(table, item["id"][:12], *told)
     console.print(table)
 
 
@@ -260,25 +274,29 @@ def compare(
     if html is not None:
         from fedcore.client.report_page import write_page
 
-        console.print(f"Written to {write_page(comparison, html)}")
+        console.print(f"Written to {shown(write_page(comparison, html))}")
 
 
 @command
 def model(
-    run: RunId, out: Annotated[Path, typer.Option(help="Where to write it.")] = Path("model.safetensors")
+    run: RunId,
+    out: Annotated[Path, typer.Option(help="Where to write it.")] = Path("model.safetensors"),
+    force: Force = False,
 ) -> None:
     """Fetch the model of a pooled run (safetensors)."""
     session = _session()
-    console.print(f"Written to {session.model(_run(session, run)['id'], out)}")
+    console.print(f"Written to {shown(session.model(_run(session, run)['id'], _new(out, force)))}")
 
 
 @command
 def rows(
-    run: RunId, out: Annotated[Path, typer.Option(help="Where to write it.")] = Path("rows.safetensors")
+    run: RunId,
+    out: Annotated[Path, typer.Option(help="Where to write it.")] = Path("rows.safetensors"),
+    force: Force = False,
 ) -> None:
     """Fetch the merged pseudonymised rows of a pooled run, where every owner gave leave (safetensors)."""
     session = _session()
-    console.print(f"Written to {session.dataset(_run(session, run)['id'], out)}")
+    console.print(f"Written to {shown(session.dataset(_run(session, run)['id'], _new(out, force)))}")
 
 
 def main() -> None:
@@ -318,21 +336,32 @@ def _replaced(session: Session, starts: list[str]) -> dict[tuple[str, str], str]
     return found
 
 
-def _grant_for(session: Session, dataset: Dataset) -> str:
-    for item in session.requests():
-        same = item["dataset"] == dataset.name and item["host_name"] == dataset.host_name
-        if (
-            same
-            and item["version"] == dataset.version
-            and item["state"] in OPEN_STATES
-            and not item["expired"]
-        ):
-            return str(item["digest"])
-    raise ValueError(f"You have no grant for {dataset.host_name}/{dataset.name}. Ask with `fedcore request`.")
+def _grants(session: Session, plan: RunPlan, datasets: list[Dataset], named: list[str]) -> list[str]:
+    """A grant for each dataset: the one that was named, or else the best."""
+    given = _replaced(session, named)
+    unused = given.keys() - {(item.host_name, item.name) for item in datasets}
+    if unused:
+        listed = ", ".join(f"{host}/{name}" for host, name in sorted(unused))
+        raise ValueError(f"A grant is for {listed}, of which the run uses no dataset: leave it out.")
+    wanted = Wanted(plan, len(datasets), session.me()["username"], fingerprint(session.key.public))
+    known = session.requests()
+    return [given.get((item.host_name, item.name)) or wanted.grant_for(item, known) for item in datasets]
 
 
 def _run(session: Session, start: str) -> dict[str, Any]:
+    """The run with this id, or the one whose id begins so."""
+    if len(start) == ID_LENGTH:
+        return session.run(start)
     found = [item for item in session.runs() if item["id"].startswith(start)]
-    if len(found) != 1:
+    if not found:
+        raise ValueError(f"No run begins with {start!r}. `fedcore runs` lists those that you may see.")
+    if len(found) > 1:
         raise ValueError(f"{len(found)} of your runs begin with {start!r}: give more of the id.")
     return found[0]
+
+
+def _new(target: Path, force: bool) -> Path:
+    """A file to write to, that is not there."""
+    if target.exists() and not force:
+        raise ValueError(f"{target} exists. Name another file with --out, or overwrite it with --force.")
+    return target

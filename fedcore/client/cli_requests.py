@@ -7,12 +7,11 @@ from datetime import UTC, datetime, time
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from fedcore.client import terminal
 from fedcore.client.session import Session
-from fedcore.client.terminal import console, told_in_one_line
+from fedcore.client.terminal import add_row, console, shown, told_in_one_line
 from fedcore.wire.spec import in_millionths
 
 app = typer.Typer(help="Your requests and grants; for data owners also those for their data.")
@@ -64,14 +63,15 @@ def _list() -> None:
     for item in terminal.open_session().requests():
         grant = item["grant"] or {"releases_used": 0, "releases": item["releases"]}
         at_host = (grant.get("standing") or "not answered yet").replace("_", " ") if item["grant"] else ""
-        table.add_row(
+        add_row(
+            table,
             item["digest"][:12],
             f"{item['host_name']}/{item['dataset']}",
             item["requested_by"],
             "expired" if item["expired"] else item["state"].replace("_", " "),
             at_host,
             f"{grant['releases_used']} of {grant['releases']}",
-            escape(item.get("decision_reason") or ""),
+            item.get("decision_reason") or "",
         )
     console.print(table)
 
@@ -81,19 +81,23 @@ def show(request: RequestId) -> None:
     """Show a request: what was asked and granted, what was said, and what you may do about it."""
     item = _found(terminal.open_session(), request)
     state = "expired" if item["expired"] else item["state"].replace("_", " ")
-    console.print(f"[bold]{item['host_name']}/{item['dataset']}[/], {state}", highlight=False)
-    console.print(f"asked by {item['requested_by']} of {item['organisation']} for {item['purpose']}")
-    console.print(f"request {item['digest']}", highlight=False, soft_wrap=True)
+    console.print(
+        f"[bold]{shown(item['host_name'])}/{shown(item['dataset'])}[/], {shown(state)}", highlight=False
+    )
+    asked = f"asked by {item['requested_by']} of {item['organisation']} for {item['purpose']}"
+    console.print(shown(asked))
+    console.print(f"request {shown(item['digest'])}", highlight=False, soft_wrap=True)
     columns = [("asked", item), ("first approval", item["first_approval"]), ("granted", item["grant"])]
     given = [(name, limits) for name, limits in columns if limits]
     table = Table("limit", *(name for name, _limits in given))
     for label, name, text in LIMITS:
-        table.add_row(label, *(text(limits[name]) for _heading, limits in given))
+        add_row(table, label, *(text(limits[name]) for _heading, limits in given))
     console.print(table)
     for entry in item["thread"]:
-        said = f"{entry['at'][:16]}  {entry['person']} ({entry['said']})"
-        console.print(f"{said}: {escape(entry['text'])}" if entry["text"] else said, highlight=False)
-    console.print(f"You may: {', '.join(item['may']) or 'only read'}", highlight=False)
+        said = f"{shown(entry['person'])} ({shown(entry['said'])})"
+        words = f": {shown(entry['text'])}" if entry["text"] else ""
+        console.print(f"{shown(entry['at'][:16])}  {said}{words}", highlight=False)
+    console.print(f"You may: {shown(', '.join(item['may']) or 'only read')}", highlight=False)
 
 
 @command
@@ -183,7 +187,7 @@ def shown_epsilon(micro: Any) -> str:
 def _decide(start: str, decision: str, **terms: Any) -> None:
     session = terminal.open_session()
     item = session.decide(_found(session, start)["digest"], decision, **terms)
-    console.print(f"The request is {item['state'].replace('_', ' ')}.")
+    console.print(f"The request is {shown(item['state'].replace('_', ' '))}.")
 
 
 def _found(session: Session, start: str) -> dict[str, Any]:

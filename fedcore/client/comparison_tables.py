@@ -13,6 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from fedcore.client.comparison import MEBI, Comparison, exposure_of, figures, privacy_of
+from fedcore.client.terminal import shown
+from fedcore.wire.text import one_line
 
 METRICS: Final = {
     "f1": "F1",
@@ -26,8 +28,8 @@ METRICS: Final = {
 
 def tables_of(comparison: Comparison, exposures: bool = True) -> RenderableType:
     """Quality, what joining brings to each owner, cost, and (`exposures`) what leaves, one below the other."""
-    shown = _exposures(comparison) if exposures else []
-    return Group(_quality(comparison), _owners(comparison), _costs(comparison), *shown)
+    leaves = _exposures(comparison) if exposures else []
+    return Group(_quality(comparison), _owners(comparison), _costs(comparison), *leaves)
 
 
 def _table(title: str, words: tuple[str, ...], numbers: tuple[str, ...]) -> Table:
@@ -41,7 +43,7 @@ def _table(title: str, words: tuple[str, ...], numbers: tuple[str, ...]) -> Tabl
 
 def _short(name: str) -> str:
     """A name without its backend, which stands below the tables."""
-    return re.sub(r" \(.*?\)", "", name)
+    return shown(re.sub(r" \(.*?\)", "", name))
 
 
 def _quality(comparison: Comparison) -> Table:
@@ -62,9 +64,9 @@ def _owners(comparison: Comparison) -> Table:
     for line in comparison.owner_lines():
         if owner not in ("", line.tested_on):
             table.add_section()
-        shown = "" if line.tested_on == owner else line.tested_on
+        name = "" if line.tested_on == owner else shown(line.tested_on)
         owner = line.tested_on
-        table.add_row(shown, _short(line.name), f"{line.metrics['rows']:,}", *figures(line.metrics, METRICS))
+        table.add_row(name, _short(line.name), f"{line.metrics['rows']:,}", *figures(line.metrics, METRICS))
     return table
 
 
@@ -74,7 +76,7 @@ def _costs(comparison: Comparison) -> Table:
     for report in comparison.reports:
         seconds = (f"{report['seconds'][name]:.1f} s" for name in ("total", "computing", "overhead"))
         volumes = (_volume(report, name) for name in ("bytes_sent", "plaintext_bytes"))
-        table.add_row(_short(comparison.name_of(report)), *seconds, *volumes, privacy_of(report))
+        table.add_row(_short(comparison.name_of(report)), *seconds, *volumes, shown(privacy_of(report)))
     return table
 
 
@@ -85,6 +87,6 @@ def _volume(report: Mapping[str, Any], name: str) -> str:
 def _exposures(comparison: Comparison) -> list[RenderableType]:
     blocks: list[RenderableType] = [Text("What leaves, and who could read rows", style="bold italic")]
     for report in comparison.reports:
-        blocks.append(Padding(Text(comparison.name_of(report), style="cyan"), (1, 0, 0, 0)))
-        blocks += [Padding(Text(text), (0, 0, 0, 2)) for text in exposure_of(report)]
+        blocks.append(Padding(Text(one_line(comparison.name_of(report)), style="cyan"), (1, 0, 0, 0)))
+        blocks += [Padding(Text(one_line(text)), (0, 0, 0, 2)) for text in exposure_of(report)]
     return blocks

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fedcore.wire.text import one_line
+
 
 class FedcoreError(Exception):
     """Base class of all errors of the client. The text says rule, subject and fix."""
@@ -36,8 +38,9 @@ class Refused(FedcoreError):
         self.code = code
         self.detail = detail
         self.problems = list(problems)
-        listed = "".join(f"\n  - {problem}" for problem in self.problems)
-        super().__init__(f"Refused [{code}]:{listed}" if listed else f"{detail} [{code}]")
+        listed = "".join(f"\n  - {one_line(problem)}" for problem in self.problems)
+        said = f"Refused [{one_line(code)}]:{listed}" if listed else f"{one_line(detail)} [{one_line(code)}]"
+        super().__init__(said)
 
 
 class RunFailed(FedcoreError):
@@ -49,4 +52,4 @@ class RunFailed(FedcoreError):
         self.code = code
         self.remedy = remedy
         more = f" {remedy}" if remedy and remedy not in detail else ""
-        super().__init__(f"Run {run[:12]} {state}: {detail}{more} [{code}]")
+        super().__init__(one_line(f"Run {run[:12]} {state}: {detail}{more} [{code}]"))

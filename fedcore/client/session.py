@@ -9,6 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +20,7 @@ from fedcore.client.asking import access_request
 from fedcore.client.catalogue import Dataset as Dataset
 from fedcore.client.catalogue import Mock, Version, fetch_mock
 from fedcore.client.dry_runs import plan_to_try, wait_for_dry_run
-from fedcore.client.errors import CodeNeeded, NotLoggedIn, Refused, RunFailed
+from fedcore.client.errors import CodeNeeded, NotLoggedIn, Refused, RunFailed, Unreachable
 from fedcore.client.runs import RunPlan, new_nonce
 from fedcore.client.transport import Transport
 from fedcore.wire.access import AccessRequest
@@ -33,6 +34,9 @@ _RENEWED: Final = (
     *("purpose", "organisation", "pipelines", "protocols", "backends", "models"),
     *("minimum_owners", "download"),
 )
+RECONNECTING_AFTER: Final = (1.0, 2.0, 4.0, 8.0, 15.0)
+"""Seconds between the attempts to hear of a run again."""
+
 END_STATES: Final = frozenset({FINISHED, "failed", "cancelled", "expired"})
 
 
@@ -101,8 +105,9 @@ class Session:
         self.register_key(username)
 
     def log_out(self) -> None:
-        """Revoke the token at the coordinator and forget it here."""
-        self._http.post("/api/logout")
+        """Revoke the token at the coordinator and forget it here; one that has expired is only forgotten."""
+        with suppress(NotLoggedIn):
+            self._http.post("/api/logout")
         (self.home / "session.json").unlink(missing_ok=True)
         self._http.token = None
 
@@ -195,8 +200,7 @@ class Session:
 
     def requests(self) -> list[dict[str, Any]]:
         """The requests that this person may see, newest first, with their states."""
-        found: list[dict[str, Any]] = self._http.get("/api/requests")
-        return found
+        return list(self._http.pages("/api/requests"))
 
     def request(self, digest: str) -> dict[str, Any]:
         found: dict[str, Any] = self._http.get(f"/api/requests/{digest}")
@@ -267,24 +271,41 @@ class Session:
         return signed.digest
 
     def runs(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self._http.get("/api/runs")
-        return found
+        """The runs that this person may see, newest first, with their states."""
+        return list(self._http.pages("/api/runs"))
 
     def run(self, run: str) -> dict[str, Any]:
         found: dict[str, Any] = self._http.get(f"/api/runs/{run}")
         return found
 
     def events(self, run: str) -> Iterator[Event]:
-        """What happens to a run, as it happens, until it ends."""
+        """What happens to a run, as it happens, until it ends. A connection that is lost is made again."""
         serial = 0
         while True:
-            answer = self._http.get(f"/api/runs/{run}/wait", after=serial)
+            answer = self._news(run, serial)
             for item in answer["events"]:
                 event = Event(**{name: item[name] for name in Event.__dataclass_fields__})
                 serial = max(serial, event.serial)
                 yield event
             if answer["state"] in END_STATES and not answer["events"]:
                 return
+
+    def _news(self, run: str, serial: int) -> dict[str, Any]:
+        """What happened after the event with this serial. Raises `Unreachable` after some attempts."""
+        address = f"/api/runs/{run}/wait"
+        for pause in RECONNECTING_AFTER:
+            try:
+                found: dict[str, Any] = self._http.get(address, after=serial)
+            except Unreachable:
+                time.sleep(pause)
+            else:
+                return found
+        try:
+            found = self._http.get(address, after=serial)
+        except Unreachable as error:
+            told = f"{error} The run goes on: look again with `fedcore follow {run[:12]}`."
+            raise Unreachable(told) from None
+        return found
 
     def wait(self, run: str) -> dict[str, Any]:
         """Wait until a run has finished. Raises `RunFailed` when it ends in another way."""

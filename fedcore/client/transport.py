@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterator
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +13,17 @@ import httpx
 from fedcore.client.errors import CodeNeeded, FedcoreError, NotLoggedIn, Refused, Unreachable
 
 TIMEOUT: Final = httpx.Timeout(30.0, read=60.0)
+
+
+def is_in_clear(url: str) -> bool:
+    """Whether what is sent there can be read on the way: neither TLS, nor this machine itself."""
+    found = httpx.URL(url)
+    if found.scheme != "http" or found.host == "localhost":
+        return False
+    try:
+        return not ip_address(found.host).is_loopback
+    except ValueError:
+        return True
 
 
 class Transport:

@@ -7,12 +7,16 @@ from typing import Any
 import httpx
 import pytest
 
-from fedcore.client import Session
+from fedcore.client import Session, dry_runs
 from fedcore.wire.access import AccessRequest
+from fedcore.wire.keys import fingerprint
 from fedcore.wire.signing import Signed
-from fedcore.wire.spec import Privacy
+from fedcore.wire.spec import Privacy, RunSpec
 
 from .conftest import BOTH, PLAN, URL, VERSION, FakeCoordinator, refusal
+
+FINGERPRINT = [""]
+"""Of Sam's key in this test."""
 
 
 def test_login_shows_the_fingerprint_of_the_key(fedcore: Any) -> None:
@@ -105,6 +109,61 @@ def test_without_a_grant_submitting_says_how_to_ask(fedcore: Any) -> None:
     assert "You have no grant for north/access-2026. Ask with `fedcore request`." in result.output
 
 
+@pytest.fixture(autouse=True)
+def _own_fingerprint(fedcore: Any, tmp_path: Path) -> None:
+    FINGERPRINT[0] = fingerprint(Session(URL, tmp_path / "home").key.public)
+
+
+def _submitted_under(fedcore: Any, coordinator: FakeCoordinator, *words: str) -> list[str]:
+    coordinator.answers["POST", "/api/runs"] = lambda request: _started(coordinator, request)
+    result = fedcore("submit", "plan.toml", *BOTH, *words)
+    assert result.exit_code == 0, result.output
+    return list(RunSpec.parse(Signed.parse(_posted(coordinator, "/api/runs")[-1]).text).grants)
+
+
+WORSE: list[dict[str, Any]] = [
+    {"state": "waiting"},
+    {"state": "approved", "grant": {"usable": False}},
+    {"state": "approved", "grant": {"standing": ""}},
+    {"state": "approved", "grant": {"standing": "refused"}},
+    {"state": "approved", "grant": {"protocols": ["local"]}},
+    {"state": "approved", "grant": {"backends": ["plaintext"]}},
+    {"state": "approved", "grant": {"models": ["mlp"]}},
+    {"state": "approved", "grant": {"minimum_owners": 3}},
+    {"state": "approved", "grant": {"epsilon_micro": 5}},
+    {"state": "approved", "grant": {}, "purpose": "advertising"},
+    {"state": "approved", "grant": {}, "pipelines": [{"steps": [{"name": "words"}]}]},
+    {"state": "approved", "grant": {}, "requested_by": "eve"},
+    {"state": "approved", "grant": {}, "fingerprint": "of another key"},
+    {"state": "approved", "grant": {}, "expired": True},
+]
+
+
+@pytest.mark.parametrize("worse", WORSE, ids=str)
+def test_a_run_is_submitted_under_a_grant_that_covers_it_and_can_be_used(
+    fedcore: Any, coordinator: FakeCoordinator, worse: dict[str, Any]
+) -> None:
+    newer = worse | ({"grant": _grant(**worse["grant"])} if "grant" in worse else {})
+    coordinator.requests = [
+        _request(digest="a1" * 32, **newer),
+        _request(digest="b1" * 32, state="approved", grant=_grant()),
+        _request(digest="c1" * 32, state="approved", grant=_grant()),
+        _request(digest="d1" * 32, state="approved", grant=_grant(), host_name="south"),
+    ]
+    assert _submitted_under(fedcore, coordinator) == ["b1" * 32, "d1" * 32]
+
+
+def test_a_grant_that_is_named_is_used(fedcore: Any, coordinator: FakeCoordinator) -> None:
+    coordinator.requests = [
+        _request(digest=digest * 32, state="approved", grant=_grant(), host_name=host)
+        for digest, host in (("a1", "north"), ("b1", "north"), ("d1", "south"))
+    ]
+    assert _submitted_under(fedcore, coordinator, "--grant", "b1") == ["b1" * 32, "d1" * 32]
+    result = fedcore("submit", "plan.toml", "--dataset", "north/access-2026", "--grant", "d1")
+    assert result.exit_code == 1
+    assert "A grant is for south/access-2026, of which the run uses no dataset" in result.output
+
+
 def test_a_run_is_submitted_under_the_newest_grants_and_followed(
     fedcore: Any, coordinator: FakeCoordinator
 ) -> None:
@@ -133,6 +192,67 @@ def test_the_beginning_of_an_id_must_be_unique(fedcore: Any, coordinator: FakeCo
     result = fedcore("follow", "a")
     assert result.exit_code == 1
     assert "2 of your runs begin with 'a': give more of the id." in result.output
+
+
+def test_an_id_that_is_none_is_told_as_such(fedcore: Any, coordinator: FakeCoordinator) -> None:
+    result = fedcore("follow", "ab")
+    assert "No run begins with 'ab'" in result.output
+    result = fedcore("report", "ff" * 32)
+    assert (result.exit_code, "Not found." in result.output) == (1, True)
+
+
+def test_a_whole_id_is_looked_up_without_the_list(fedcore: Any, coordinator: FakeCoordinator) -> None:
+    coordinator.runs = [{"id": "ab" * 32, "title": "one"}]
+    coordinator.answers["GET", "/api/runs"] = lambda _: refusal(400, "not_asked", "No.")
+    coordinator.answers["POST", f"/api/runs/{'ab' * 32}/cancel"] = lambda _: httpx.Response(200, json={})
+    assert fedcore("cancel", "ab" * 32).exit_code == 0
+
+
+@pytest.mark.parametrize(("command", "address"), [("model", "model"), ("rows", "dataset")])
+def test_no_file_is_overwritten_by_the_way(
+    fedcore: Any, coordinator: FakeCoordinator, tmp_path: Path, command: str, address: str
+) -> None:
+    run = "ab" * 32
+    coordinator.runs = [{"id": run, "title": "one"}]
+    coordinator.answers["GET", f"/api/runs/{run}/{address}"] = lambda _: httpx.Response(200, content=b"new")
+    (tmp_path / f"{command}.safetensors").write_bytes(b"old")
+    result = fedcore(command, "ab")
+    assert result.exit_code == 1
+    assert "exists. Name another file with --out" in result.output
+    assert (tmp_path / f"{command}.safetensors").read_bytes() == b"old"
+    assert fedcore(command, "ab", "--force").exit_code == 0
+    assert (tmp_path / f"{command}.safetensors").read_bytes() == b"new"
+
+
+def test_who_is_logged_out_already_logs_out_here_too(
+    fedcore: Any, coordinator: FakeCoordinator, tmp_path: Path
+) -> None:
+    coordinator.answers["POST", "/api/logout"] = lambda _: refusal(401, "authentication_failed", "Expired.")
+    assert fedcore("logout").exit_code == 0
+    assert not (tmp_path / "home" / "session.json").exists()
+
+
+def test_no_password_is_sent_in_the_clear(fedcore: Any, coordinator: FakeCoordinator) -> None:
+    before = len(coordinator.seen)
+    result = fedcore("login", "http://fedcore.example.org", "--username", "sam")
+    assert result.exit_code == 1
+    assert "everybody on the way could read your password" in " ".join(result.output.split())
+    assert len(coordinator.seen) == before
+    assert fedcore("login", "http://fedcore.example.org", "--username", "sam", "--insecure").exit_code == 0
+    for own in ("http://localhost:8000", "http://127.0.0.1:8000", "http://[::1]:8000"):
+        assert fedcore("login", own, "--username", "sam").exit_code == 0
+
+
+def test_a_dry_run_that_nobody_performs_is_not_waited_for_for_ever(
+    fedcore: Any, coordinator: FakeCoordinator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dry_runs, "PATIENCE", 0.0)
+    waiting = httpx.Response(200, json={"id": "ab" * 16, "state": "waiting"})
+    coordinator.answers["POST", "/api/dry-runs"] = lambda _: waiting
+    coordinator.answers["GET", f"/api/dry-runs/{'ab' * 16}"] = lambda _: waiting
+    result = fedcore("try", "plan.toml", *BOTH)
+    assert result.exit_code == 1
+    assert "Ask the operator whether a worker runs" in " ".join(result.output.split())
 
 
 def test_compare_writes_a_page(
@@ -201,8 +321,22 @@ def _request(**changes: Any) -> dict[str, Any]:
         "releases": 1,
         "decision_reason": "",
         "grant": None,
+        "fingerprint": FINGERPRINT[0],
+        "purpose": "security-research",
+        "pipelines": [{"steps": [{"name": "fields", "options": {"names": ["target"]}}, {"name": "words"}]}],
+        "protocols": ["pooled"],
+        "backends": ["keyed_tokens"],
+        "models": ["linear"],
+        "epsilon_micro": "none",
+        "minimum_owners": 2,
     }
     return made | changes
+
+
+def _grant(**changes: Any) -> dict[str, Any]:
+    limits = {name: _request()[name] for name in ("protocols", "backends", "models", "epsilon_micro")}
+    made = {"minimum_owners": 2, "releases": 3, "releases_used": 0, "usable": True, "standing": "in_force"}
+    return limits | made | {"epsilon_spent_micro": 0} | changes
 
 
 def _started(coordinator: FakeCoordinator, request: httpx.Request) -> httpx.Response:

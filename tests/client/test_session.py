@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from fedcore.client import Refused, RunPlan, Session
+from fedcore.client import session as session_module
 from fedcore.client.errors import CodeNeeded, NotLoggedIn, RunFailed, Unreachable
 from fedcore.client.session import KEY_PROOF
 from fedcore.wire.access import AccessRequest
@@ -247,6 +248,51 @@ def test_a_code_that_is_given_is_not_asked_for(coordinator: FakeCoordinator, str
     with_second_factor(coordinator)
     stranger.log_in("sam", "correct horse battery", "123456")
     assert stranger.me()["username"] == "sam"
+
+
+def lost(times: int, coordinator: FakeCoordinator) -> None:
+    """The connection to a run's events is lost so often."""
+    left = [times]
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if left[0] > 0:
+            left[0] -= 1
+            raise httpx.ReadError("gone")
+        return httpx.Response(200, json=coordinator._wait(int(request.url.params["after"])))
+
+    coordinator.runs = [{"id": "ab" * 32, "state": "finished", "title": "One"}]
+    coordinator.answers["GET", f"/api/runs/{'ab' * 32}/wait"] = answer
+
+
+def test_a_connection_that_is_lost_is_made_again(
+    coordinator: FakeCoordinator, sam: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(session_module.time, "sleep", slept.append)
+    lost(5, coordinator)
+    assert sam.wait("ab" * 32)["state"] == "finished"
+    assert slept == [1.0, 2.0, 4.0, 8.0, 15.0]
+
+
+def test_whoever_loses_the_connection_for_good_reads_that_the_run_goes_on(
+    coordinator: FakeCoordinator, sam: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_module.time, "sleep", lambda seconds: None)
+    lost(6, coordinator)
+    with pytest.raises(Unreachable, match=r"The run goes on: look again with `fedcore follow abababababab`."):
+        sam.wait("ab" * 32)
+
+
+@pytest.mark.parametrize("what", ["requests", "runs"])
+def test_lists_are_fetched_whole(coordinator: FakeCoordinator, sam: Session, what: str) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        if "cursor" in request.url.params:
+            return httpx.Response(200, json=[{"id": "2"}])
+        following = f'<https://elsewhere.example/api/{what}?cursor=abc>; rel="next"'
+        return httpx.Response(200, json=[{"id": "1"}], headers={"Link": following})
+
+    coordinator.answers["GET", f"/api/{what}"] = answer
+    assert [item["id"] for item in getattr(sam, what)()] == ["1", "2"]
 
 
 def test_a_wrong_code_is_told_from_a_wrong_password(coordinator: FakeCoordinator, stranger: Session) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.cache import cache
 from django.db import connection
 from django.test import Client
 from django.utils import timezone
@@ -37,7 +38,8 @@ PASSWORD = "correct horse battery"
 
 @pytest.fixture(autouse=True)
 def _quick_and_apart(settings: Any, tmp_path: Path) -> None:
-    """A data directory of the test's own, and a password hash that costs nothing."""
+    """A data directory of the test's own, a password hash that costs nothing, and nothing counted for a throttle."""
+    cache.clear()
     settings.FEDCORE_DATA_DIR = tmp_path
     settings.FEDCORE_OPERATOR_ORGANISATION = "cloud-house"
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

@@ -13,7 +13,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from fedcore.coordinator.governance import aside, dry_run_process, tasks, trying
+from fedcore.coordinator.governance import aside, dry_run_process, submissions, tasks, trying
 from fedcore.coordinator.governance.models import DatasetVersion, DryRun, MockSample
 from fedcore.owner import mocks
 from fedcore.wire.catalogue import MockSample as Sample
@@ -380,6 +380,24 @@ def test_withdrawn_datasets_are_not_tried(cast, api, plan, mock):
     cast.dataset.is_offered = False
     cast.dataset.save()
     assert post(api(cast.sam), plan()).json()["code"] == "unknown_dataset"
+
+
+def test_of_many_requests_few_are_tried_and_the_others_say_so(cast, api, message):
+    most = trying.UNFINISHED_OF_REQUESTS
+    kept = [
+        submissions.submit_request(message().signed_by(cast.sam_key), cast.sam)[0] for _ in range(most + 2)
+    ]
+    waiting = DryRun.objects.filter(asked_by=cast.sam).exclude(state="done")
+    assert waiting.count() == most
+    left = DryRun.objects.get(request=kept[-1])
+    assert (left.state, left.trials) == ("done", [])
+    assert "Have it tried again" in left.remark
+    assert trying.is_worth_again(kept[-1], cast.olga)
+    for client in (api(cast.sam), api(cast.olga)):
+        again = client.post(f"/api/requests/{kept[-1].pk}/dry-run")
+        assert (again.status_code, again.json()["code"]) == (429, "too_many_dry_runs")
+    waiting.update(state="done")
+    assert api(cast.olga).post(f"/api/requests/{kept[-1].pk}/dry-run").json()["state"] == "waiting"
 
 
 def test_nobody_keeps_the_workers_busy_with_many_dry_runs(cast, api, plan):

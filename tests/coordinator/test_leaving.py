@@ -14,7 +14,7 @@ from rest_framework.test import APIClient
 
 from fedcore.coordinator.governance import decisions, rights
 from fedcore.coordinator.governance.decisions import DecisionError
-from fedcore.coordinator.governance.models import AccessRequest, Person, PersonKey, Role
+from fedcore.coordinator.governance.models import AccessRequest, Notice, Person, PersonKey, Role
 from fedcore.coordinator.runs.advance import advance
 from fedcore.coordinator.runs.models import Run
 
@@ -206,6 +206,8 @@ def test_open_runs_of_a_scientist_who_leaves_are_cancelled_at_once(
             rights.save(world.sam)
     run.refresh_from_db()
     assert (run.state, run.code) == ("cancelled", "scientist_left")
+    [told] = Notice.objects.filter(person=world.sam, about="stopped")
+    assert told.text == "Your run Detector is cancelled."
 
 
 def test_a_run_that_was_missed_stops_at_its_next_step(world: World) -> None:  # noqa: F811

@@ -56,6 +56,37 @@ def test_logins_are_throttled_whoever_is_tried(cast, api, monkeypatch):
     assert statuses == [401, 401, 429]
 
 
+@pytest.mark.parametrize("address", ["/admin/login/", "/admin/login/code/", "/admin/login/second-factor/"])
+def test_the_pages_of_the_login_are_throttled_with_the_api(cast, api, client, monkeypatch, address):
+    from fedcore.coordinator.governance.pages.throttled import LoginThrottle
+
+    monkeypatch.setattr(LoginThrottle, "THROTTLE_RATES", {"login": "3/minute"})
+    assert log_in(api(None), "person-0", "wrong").status_code == 401
+    statuses = [
+        client.post(address, {"username": f"person-{number}", "password": "x", "code": "1"}).status_code
+        for number in range(3)
+    ]
+    assert 429 not in statuses[:2]
+    assert statuses[2] == 429
+    assert client.get(address).status_code != 429
+    assert log_in(api(None), "sam", PASSWORD).status_code == 429
+
+
+def test_behind_a_proxy_the_pages_are_throttled_by_the_visitors_address(cast, client, monkeypatch, settings):
+    from fedcore.coordinator.governance.pages.throttled import LoginThrottle
+
+    monkeypatch.setattr(LoginThrottle, "THROTTLE_RATES", {"login": "1/minute"})
+    settings.REST_FRAMEWORK = settings.REST_FRAMEWORK | {"NUM_PROXIES": 1}
+
+    def status_from(forwarded: str) -> int:
+        given = {"username": "person", "password": "x"}
+        return client.post("/admin/login/", given, headers={"X-Forwarded-For": forwarded}).status_code
+
+    assert status_from("203.0.113.1") == 200
+    assert status_from("203.0.113.2") == 200
+    assert status_from("203.0.113.9, 203.0.113.1") == 429
+
+
 def test_nobody_escapes_the_throttle_by_claiming_other_addresses(cast, api, monkeypatch):
     from fedcore.coordinator.api.people import LoginView
 

@@ -81,6 +81,14 @@ def test_after_a_wrong_code_the_next_is_not_looked_at_for_a_while(cast, api, app
     assert log_in(api(None), otp=app.code()).status_code == 200
 
 
+def test_whoever_knows_the_password_makes_nobody_wait_longer_than_an_hour(cast, app):
+    factor, _codes = set_up(cast.olga, app)
+    for _attempt in range(40):
+        factor.throttle_increment()
+    factor.throttling_failure_timestamp -= timedelta(hours=1)
+    assert factor.verify_token(app.code())
+
+
 def test_who_must_have_one_and_has_none_gets_no_token(cast, api, settings):
     settings.FEDCORE_SECOND_FACTOR = "required"
     assert refusal(log_in(api(None))) == (403, "second_factor_missing")

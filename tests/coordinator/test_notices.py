@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from smtplib import SMTPDataError, SMTPRecipientsRefused, SMTPServerDisconnected
 
 import pytest
 from django.core import mail
+from django.core.exceptions import ValidationError
+from django.core.mail import BadHeaderError, EmailMessage
 from django.urls import reverse
 from django.utils import timezone
 
@@ -94,6 +97,51 @@ def test_each_person_keeps_the_newest_notices_only(cast, monkeypatch):
         notices.tell([cast.sam, cast.olga], About.DECISION, "a" * 64, f"number {number}")
     assert [text for _about, text in told(cast.sam)] == ["number 2", "number 3", "number 4"]
     assert len(told(cast.olga)) == 3
+
+
+def test_a_notice_and_its_mail_say_one_line_whatever_names_stand_in_it(cast, post):
+    evil = "Paul\n\nYour account expires. \u202eLog in at http://evil.example/\x1b[2J"
+    notices.tell([cast.olga], About.REQUEST, "ab" * 32, f"{evil} asks for access.")
+    mailing.send_notices(timezone.now())
+    said = "Paul Your account expires. Log in at http://evil.example/[2J asks for access."
+    assert Notice.objects.get().text == said
+    assert post[0].body.split("\n\n")[0] == said
+
+
+@pytest.mark.parametrize("evil", ["Paul\n\nLog in at", "Paul\tx", "Paul\x1b[2J", "Paul\u202e"])
+@pytest.mark.parametrize("field", ["first_name", "last_name"])
+def test_names_have_no_line_breaks_and_control_characters(cast, browser, field, evil):
+    page = reverse("admin:governance_person_change", args=(cast.paul.pk,))
+    form = {"first_name": "Paul", "last_name": "", "email": "paul@example.org"}
+    answer = browser(cast.paul).post(page, form | {field: f"{evil} now"})
+    assert "Leave out line breaks and control characters." in answer.content.decode()
+    assert Person.objects.get(pk=cast.paul.pk).get_full_name() == ""
+
+
+def test_titles_of_organisations_have_none_either(cast):
+    organisation = cast.paul.organisation
+    organisation.title = "Bank\nof the South"
+    with pytest.raises(ValidationError, match="Leave out line breaks"):
+        organisation.full_clean()
+
+
+def test_many_notices_of_one_kind_drive_no_other_kind_out(cast, monkeypatch):
+    monkeypatch.setattr(notices, "KEPT", 4)
+    notices.tell([cast.olga], About.HOST_AWAY, cast.north.pk, "The host north is away")
+    for number in range(6):
+        notices.tell([cast.olga], About.REQUEST, "a" * 64, f"number {number}")
+    assert [text for _about, text in told(cast.olga)] == [
+        *("The host north is away", "number 3", "number 4", "number 5")
+    ]
+
+
+def test_what_was_read_goes_first(cast, monkeypatch):
+    monkeypatch.setattr(notices, "KEPT", 3)
+    for number in range(3):
+        notices.tell([cast.olga], About.REQUEST, "a" * 64, f"number {number}")
+    Notice.objects.filter(text="number 1").update(read_at=timezone.now())
+    notices.tell([cast.olga], About.HOST_AWAY, cast.north.pk, "away")
+    assert [text for _about, text in told(cast.olga)] == ["number 0", "number 2", "away"]
 
 
 @pytest.mark.parametrize("who", ["sam", "eve", "paul", "anna", "ada", "nobody"])
@@ -268,6 +316,62 @@ def test_a_mail_that_the_server_does_not_take_is_tried_again(post, asked, settin
     assert "it is tried again" in caplog.text
     settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
     assert mailing.send_notices(timezone.now()) == 1
+
+
+@pytest.fixture
+def refusing(post, cast, monkeypatch):
+    """Paul's mail fails with the error that is given; Olga's and Sam's addresses work. Paul's notice is the oldest."""
+    Person.objects.filter(username__in=("paul", "sam")).update(email="someone@example.org")
+    Person.objects.filter(username="paul").update(email="paul@example.org")
+    for person in (cast.paul, cast.olga, cast.sam):
+        notices.tell([person], About.REQUEST, "ab" * 32, f"for {person}")
+    send = EmailMessage.send
+
+    def refuse_with(error: Exception) -> None:
+        def send_but_for_paul(mail: EmailMessage, *arguments, **options) -> int:
+            if "paul@example.org" in mail.to:
+                raise error
+            return send(mail, *arguments, **options)
+
+        monkeypatch.setattr(EmailMessage, "send", send_but_for_paul)
+
+    return refuse_with
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        SMTPRecipientsRefused({"paul@example.org": (550, b"no such user")}),
+        SMTPRecipientsRefused({"paul@example.org": (450, b"try later")}),
+        SMTPDataError(554, b"looks like spam"),
+        BadHeaderError("Header values can't contain newlines"),
+    ],
+    ids=["unknown", "later", "content", "header"],
+)
+def test_a_mail_that_the_server_refuses_keeps_no_other_back(post, refusing, error, caplog):
+    refusing(error)
+    now = timezone.now()
+    assert mailing.send_notices(now) == 2
+    assert sorted(mail.body.split("\n")[0] for mail in post) == ["for olga", "for sam"]
+    assert "is tried again in an hour" in caplog.text
+    failed = Notice.objects.get(person__username="paul")
+    assert (failed.mailed_at, failed.mail_failed_at) == (None, now)
+
+
+def test_a_mail_that_was_refused_is_tried_again_in_an_hour_and_no_sooner(post, refusing, monkeypatch):
+    now = timezone.now()
+    refusing(SMTPRecipientsRefused({"paul@example.org": (550, b"no such user")}))
+    mailing.send_notices(now)
+    monkeypatch.undo()
+    assert mailing.send_notices(now + timedelta(minutes=59)) == 0
+    assert mailing.send_notices(now + timedelta(minutes=60)) == 1
+    assert post[-1].to == ["paul@example.org"]
+
+
+def test_where_the_server_is_away_nothing_else_is_tried(post, refusing):
+    refusing(SMTPServerDisconnected("gone"))
+    assert mailing.send_notices(timezone.now()) == 0
+    assert not Notice.objects.exclude(mailed_at=None, mail_failed_at=None).exists()
 
 
 def test_the_task_that_beats_reminds_and_mails(post, asked):

@@ -50,7 +50,17 @@ def test_the_api_describes_itself_without_a_warning(db, tmp_path):
     assert "/api/runs/{run_id}" in (tmp_path / "schema.yml").read_text()
 
 
-def test_schema_and_documentation_are_served_without_any_address_elsewhere(client, db):
+@pytest.mark.parametrize("address", ["/api/schema", "/api/docs"])
+def test_what_describes_the_api_is_for_whoever_is_logged_in(cast, api, browser, client, address, settings):
+    assert client.get(address).status_code == 401
+    assert api(cast.sam).get(address).status_code == 200
+    assert browser(cast.olga).get(address).status_code == 200
+    settings.FEDCORE_SECOND_FACTOR = "required"
+    assert browser(cast.olga).get(address).status_code == 401
+
+
+def test_schema_and_documentation_are_served_without_any_address_elsewhere(cast, browser):
+    client = browser(cast.sam)
     assert client.get("/api/schema").status_code == 200
     page = client.get("/api/docs").content.decode()
     assert "http://" not in page.replace("http://testserver", "")

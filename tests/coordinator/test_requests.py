@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from importlib import import_module
 from pkgutil import iter_modules
 
@@ -9,7 +10,7 @@ from django.apps import apps
 
 from fedcore.coordinator.governance import decisions, migrations, renewals, submissions
 from fedcore.coordinator.governance.decisions import Limits
-from fedcore.coordinator.governance.models import AccessRequest, Dataset, Grant, PersonKey
+from fedcore.coordinator.governance.models import AccessRequest, AuditEntry, Dataset, Grant, PersonKey
 from fedcore.coordinator.governance.problems import DecisionError
 from fedcore.wire import access as wire
 from fedcore.wire.keys import SigningKey
@@ -273,6 +274,53 @@ def test_eve_renews_nothing(cast, api, message, asked, who):
     answer = api(cast[who]).post(f"/api/requests/{newer.pk}/renew", {}, format="json")
     newer.refresh_from_db()
     assert (answer.status_code in (403, 404), newer.state) == (True, "waiting")
+
+
+@pytest.mark.parametrize(("who", "status", "recorded"), [("eve", 404, 0), ("sam", 403, 1), ("anna", 403, 1)])
+@pytest.mark.parametrize("decision", ["renew", "approve"])
+def test_who_decides_nothing_is_not_told_whether_it_is_a_renewal(
+    cast, api, asked, who, status, recorded, decision
+):
+    answer = api(cast[who]).post(f"/api/requests/{asked.pk}/{decision}", {}, format="json")
+    assert answer.status_code == status
+    refused = AuditEntry.objects.filter(action="approve_request", outcome="refused")
+    assert [(entry.person, entry.code) for entry in refused] == [(cast[who], "not_data_owner")] * recorded
+
+
+def test_a_renewal_that_is_none_is_recorded_once(cast, api, asked):
+    answer = api(cast.olga).post(f"/api/requests/{asked.pk}/renew", {}, format="json")
+    assert (answer.status_code, answer.json()["code"]) == (400, "no_renewal")
+    [refused] = AuditEntry.objects.filter(action="approve_request")
+    assert (refused.person, refused.code) == (cast.olga, "no_renewal")
+
+
+def test_nobody_hands_in_more_than_some_requests_that_wait(cast, api, message, monkeypatch):
+    monkeypatch.setattr(submissions, "UNDECIDED_EACH", 3)
+    kept = [submissions.submit_request(message().signed_by(cast.sam_key), cast.sam)[0] for _ in range(3)]
+
+    def post(**changes):
+        text = message(**changes).signed_by(cast.sam_key).encode()
+        return api(cast.sam).post("/api/requests", text.encode(), content_type="application/json")
+
+    answer = post()
+    assert (answer.status_code, answer.json()["code"]) == (429, "too_many_requests")
+    assert "withdraw some" in answer.json()["detail"]
+    assert AuditEntry.objects.filter(action="submit_request", code="too_many_requests").count() == 1
+    assert post(replaces=kept[0].pk).status_code == 201
+    decisions.refuse(kept[1], cast.olga, "no")
+    assert post().status_code == 201
+
+
+def test_requests_come_in_pages(cast, api, message):
+    kept = [submissions.submit_request(message().signed_by(cast.sam_key), cast.sam)[0] for _ in range(5)]
+    client, address, seen = api(cast.sam), "/api/requests?page_size=2", []
+    while address:
+        answer = client.get(address)
+        seen.append([item["digest"] for item in answer.json()])
+        found = re.search(r'<([^>]+)>; rel="next"', answer.headers.get("Link", ""))
+        address = found[1] if found else None
+    assert [len(page) for page in seen] == [2, 2, 1]
+    assert [digest for page in seen for digest in page] == [request.pk for request in reversed(kept)]
 
 
 def test_what_was_asked_about_privacy_is_kept(cast, message):

@@ -95,7 +95,8 @@ def error_replies(http: httpx.Client, token: str, run: str, word: str) -> Iterat
 
     `word` stands wherever a body or an address has room for it. `token` is used up: it is logged out at the end.
     """
-    schema = http.get("/api/schema", headers={"Accept": "application/vnd.oai.openapi+json"}).json()
+    headers = {"Accept": "application/vnd.oai.openapi+json", "Authorization": f"Token {token}"}
+    schema = http.get("/api/schema", headers=headers).json()
     asked = [
         (method.upper(), _filled(path, run))
         for path, methods in schema["paths"].items()

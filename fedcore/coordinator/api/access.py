@@ -14,6 +14,7 @@ from rest_framework.views import APIView
 from fedcore.coordinator.api.catalogue import visible
 from fedcore.coordinator.api.dry_runs import DryRunSerializer
 from fedcore.coordinator.api.limits import EpsilonField, GivenLimitsSerializer, as_limits
+from fedcore.coordinator.api.paging import PARAMETERS, newest
 from fedcore.coordinator.api.parsers import SignedParser, signed_body
 from fedcore.coordinator.api.schema import ErrorSerializer, SignedSerializer
 from fedcore.coordinator.governance import booking, decisions, renewals, standings, submissions
@@ -155,11 +156,11 @@ class TighteningSerializer(GivenLimitsSerializer, ReasonSerializer):
 
 
 class RequestsView(APIView):
-    @extend_schema(responses=AccessRequestSerializer(many=True))
+    @extend_schema(responses=AccessRequestSerializer(many=True), parameters=PARAMETERS)
     def get(self, request: Request) -> Response:
-        """One's own requests, and those for data of organisations that one oversees; newest first."""
+        """One's own requests, and those for data of organisations that one oversees; newest first, in pages."""
         found = _requests(request).prefetch_related("grant__used")
-        return Response(AccessRequestSerializer(found, many=True).data)
+        return newest(request, found, AccessRequestSerializer)
 
     @extend_schema(
         request=SignedSerializer,

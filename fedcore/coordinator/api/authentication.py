@@ -1,15 +1,21 @@
-"""Who a token of the API belongs to. Views are not imported here: they import this by way of the settings."""
+"""Who a token of the API belongs to, and who a browser's session, for the pages that describe the API.
+
+Views are not imported here: they import this by way of the settings.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
+from django.contrib import admin
 from django.utils.translation import gettext as _
 from knox.auth import TokenAuthentication
+from rest_framework.authentication import SessionAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 
 from fedcore.coordinator.governance import logins, second_factor
 from fedcore.coordinator.governance.models import ApiToken, Person
+from fedcore.coordinator.governance.people import person_of
 
 
 class Authentication(TokenAuthentication):  # type: ignore[misc]
@@ -27,3 +33,14 @@ class Authentication(TokenAuthentication):  # type: ignore[misc]
             )
         token.note_use(logins.address_of(request))
         return found
+
+
+class OfBrowser(SessionAuthentication):
+    """Whoever is logged in to the admin, with every step of the login: to read about the API in a browser."""
+
+    def authenticate(self, request: Any) -> tuple[Person, None] | None:
+        asks = request._request
+        if not admin.site.has_permission(asks):
+            return None
+        self.enforce_csrf(request)
+        return person_of(asks), None

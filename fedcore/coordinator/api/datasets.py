@@ -10,17 +10,16 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import generics, serializers
 from rest_framework.exceptions import ValidationError
-from rest_framework.pagination import CursorPagination
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from fedcore.coordinator.api.catalogue import visible
+from fedcore.coordinator.api.paging import Pages
 from fedcore.coordinator.api.schema import ErrorSerializer
 from fedcore.coordinator.governance.models import Dataset, DatasetVersion, Sensitivity
 from fedcore.coordinator.governance.search import DatasetSearch, with_mocks
 
-PAGE: Final = 100
 ORDERINGS: Final = {
     "name": ("name", "pk"),
     "title": ("title", "pk"),
@@ -68,26 +67,14 @@ class OneDatasetSerializer(DatasetSerializer):
         fields: Any = (*DatasetSerializer.Meta.fields, "versions")
 
 
-class DatasetPages(CursorPagination):
-    """Pages of a list that grows: the next one is in the header `Link`, and nothing is shown twice or left out."""
-
-    page_size = PAGE
-    page_size_query_param = "page_size"
-    max_page_size = 1000
+class DatasetPages(Pages):
+    """In the order that is asked for."""
 
     def get_ordering(self, request: Request, queryset: Any, view: Any) -> tuple[str, ...]:
         wanted = request.query_params.get("ordering", "name")
         if wanted not in ORDERINGS:
             raise ValidationError({"ordering": [f"Choose one of {', '.join(ORDERINGS)}."]})
         return ORDERINGS[wanted]
-
-    def get_paginated_response(self, data: Any) -> Response:
-        links = {"next": self.get_next_link(), "prev": self.get_previous_link()}
-        shown = ", ".join(f'<{address}>; rel="{name}"' for name, address in links.items() if address)
-        return Response(data, headers={"Link": shown} if shown else {})
-
-    def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
-        return schema
 
 
 class QuerySerializer(serializers.Serializer[None]):

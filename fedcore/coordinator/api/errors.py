@@ -24,7 +24,9 @@ STATUS_OF_CODE: Final = {
     "not_data_scientist": 403,
     "own_request": 403,
     "too_many_dry_runs": 429,
+    "too_many_requests": 429,
     "not_own_request": 403,
+    "run_deleted": 409,
     "second_person": 403,
 }
 """The HTTP status of a refusal; all others are 400."""

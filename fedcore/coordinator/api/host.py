@@ -11,7 +11,7 @@ from django.http.response import HttpResponseBase
 from django.views.decorators.csrf import csrf_exempt
 
 from fedcore.coordinator.api.files import file_response
-from fedcore.coordinator.api.host_auth import Refusal, authenticate, check_method, for_hosts
+from fedcore.coordinator.api.host_auth import Refusal, authenticate, check_method, for_hosts, unknown
 from fedcore.coordinator.api.waiting import in_database, latest_for_hosts, watch
 from fedcore.coordinator.governance import audit, standings
 from fedcore.coordinator.governance import heads as carried_heads
@@ -64,6 +64,9 @@ async def orders(request: HttpRequest) -> HttpResponseBase:
     except Refusal as refusal:
         return refusal.response()
     while True:
+        # Looked up each time: the host may be closed out meanwhile, or have another key.
+        if not await in_database(_is_known)(host):
+            return unknown().response()
         found, serial, latest = await in_database(_deliverable)(host, after)
         left = until - time.monotonic()
         if found or serial > grants or left <= 0:
@@ -73,6 +76,11 @@ async def orders(request: HttpRequest) -> HttpResponseBase:
     envelopes = ",".join(order.envelope for order in found)
     answer = f'{{"cursor":{cursor},"orders":[{envelopes}],"grants":{serial}}}'
     return HttpResponse(answer, content_type="application/json")
+
+
+def _is_known(host: OwnerHost) -> bool:
+    found: bool = OwnerHost.objects.active().filter(pk=host.pk, signing_key=host.signing_key).exists()
+    return found
 
 
 def _deliverable(host: OwnerHost, after: int) -> tuple[list[RunOrder], int, int]:

@@ -98,9 +98,9 @@ def authenticate(request: HttpRequest, body: bytes) -> OwnerHost:
     except WireError as error:
         if host is not None and error.code is RefusalCode.EXPIRED:
             raise Refusal(401, error.code, f"The request's time is off: {error.detail}.") from None
-        raise _unknown() from None
+        raise unknown() from None
     if host is None:
-        raise _unknown()
+        raise unknown()
     request.owner_host = host  # type: ignore[attr-defined]  # The audit reads there who acts.
     now = timezone.now()
     old = Q(last_contact=None) | Q(last_contact__lt=now - timedelta(seconds=CONTACT_SECONDS))
@@ -109,5 +109,6 @@ def authenticate(request: HttpRequest, body: bytes) -> OwnerHost:
     return host
 
 
-def _unknown() -> Refusal:
+def unknown() -> Refusal:
+    """What is answered to whoever is no host, or is one no more."""
     return Refusal(401, RefusalCode.UNKNOWN_SIGNER, "The request is not signed by a host that is known here.")

@@ -13,12 +13,13 @@ from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.throttling import ScopedRateThrottle
 from rest_framework.views import APIView
 
 from fedcore.coordinator.api.schema import ErrorSerializer
-from fedcore.coordinator.governance import logins, second_factor, submissions
+from fedcore.coordinator.governance import audit, logins, second_factor, submissions
+from fedcore.coordinator.governance.audit import Action, Kind
 from fedcore.coordinator.governance.models import Person, PersonKey
+from fedcore.coordinator.governance.pages.throttled import LoginThrottle
 from fedcore.coordinator.governance.people import person_of
 
 
@@ -71,8 +72,7 @@ class NewKeySerializer(serializers.Serializer[None]):
 class LoginView(APIView):
     authentication_classes = ()
     permission_classes = (AllowAny,)
-    throttle_classes = (ScopedRateThrottle,)
-    throttle_scope = "login"
+    throttle_classes = (LoginThrottle,)
 
     @extend_schema(
         request=LoginSerializer,
@@ -108,12 +108,14 @@ def _pass_second_factor(request: Request, person: Person, code: str | None) -> b
     """Whether the person has a second factor, whose code was given then. Raises where it was not, or must be."""
     if second_factor.of(person) is None:
         if second_factor.is_required(person):
+            audit.record(Action.LOG_IN, person, by=Kind.UNKNOWN, refused="second_factor_missing")
             raise PermissionDenied(
                 _("Your roles need a second factor. Log in to the admin and set one up, then log in here."),
                 code="second_factor_missing",
             )
         return False
     if not code:
+        audit.record(Action.PASS_PASSWORD, person, by=Kind.UNKNOWN)
         raise AuthenticationFailed(
             _("Send the code that your authenticator app shows, or a recovery code, as `otp`."),
             code="second_factor_required",

@@ -21,6 +21,7 @@ from rest_framework.views import APIView
 
 from fedcore.coordinator.api.authentication import Authentication
 from fedcore.coordinator.api.files import file_response
+from fedcore.coordinator.api.paging import PARAMETERS, newest
 from fedcore.coordinator.api.parsers import SignedParser, signed_body
 from fedcore.coordinator.api.schema import ErrorSerializer, SignedSerializer
 from fedcore.coordinator.api.waiting import in_database, latest_event, watch
@@ -30,7 +31,7 @@ from fedcore.coordinator.governance.models import Person
 from fedcore.coordinator.governance.people import person_of
 from fedcore.coordinator.runs import ending, storage, validation
 from fedcore.coordinator.runs.flow import MODEL_AT_COORDINATOR
-from fedcore.coordinator.runs.models import Run, RunEvent
+from fedcore.coordinator.runs.models import LARGE, Run, RunEvent
 from fedcore.coordinator.runs.orders import DATASET, MODEL
 from fedcore.coordinator.runs.parts import Parts
 from fedcore.coordinator.runs.problems import Refused
@@ -57,14 +58,13 @@ class RefusedRunSerializer(ErrorSerializer):
 
 
 class RunSerializer(serializers.ModelSerializer[Run]):
-    """A run as its scientist and the owners of its data see it."""
+    """A run as its scientist and the owners of its data see it. How good its model is says the report alone."""
 
     model = serializers.CharField(source="model_type")
     scientist = serializers.CharField(source="scientist.username")
     message = serializers.SerializerMethodField()
     code = serializers.SerializerMethodField()
     culprit = serializers.SerializerMethodField()
-    metrics = serializers.SerializerMethodField()
 
     class Meta:
         model = Run
@@ -81,7 +81,7 @@ class RunSerializer(serializers.ModelSerializer[Run]):
                 "progress",
                 "message",
             ),
-            *("code", "culprit", "metrics", "created_at", "started_at", "finished_at", "deadline"),
+            *("code", "culprit", "created_at", "started_at", "finished_at", "deadline"),
         )
 
     @property
@@ -105,16 +105,12 @@ class RunSerializer(serializers.ModelSerializer[Run]):
         host = run.culprit.name if run.culprit else ""
         return {"host_name": host, "dataset": run.culprit_dataset, "remedy": self.parts.ending_of(run).remedy}
 
-    def get_metrics(self, run: Run) -> dict[str, Any] | None:
-        """The quality over all owners' held-out rows, once the run has finished."""
-        return self.parts.quality_of(run)
-
 
 class RunsView(APIView):
-    @extend_schema(responses=RunSerializer(many=True))
+    @extend_schema(responses=RunSerializer(many=True), parameters=PARAMETERS)
     def get(self, request: Request) -> Response:
-        """One's own runs, and those that use data of one's organisation where one oversees it; newest first."""
-        return Response(RunSerializer(_visible(request)[:200], many=True, context=_context(request)).data)
+        """One's own runs, and those that use data of an organisation that one oversees; newest first, in pages."""
+        return newest(request, _visible(request), RunSerializer, _context(request))
 
     @extend_schema(
         request=SignedSerializer,
@@ -159,7 +155,8 @@ class CancelView(APIView):
         """Cancel one's own run. The owners are told to delete what they made for it."""
         run = _own(request, run_id)
         try:
-            return Response(_shown(request, ending.cancel(run.pk)))
+            with audit.refusals(Action.CANCEL_RUN, run):
+                return Response(_shown(request, ending.cancel(run.pk)))
         except ending.NotAllowed as error:
             raise Conflict(str(error)) from None
 
@@ -297,7 +294,7 @@ def _shown(request: Request, run: Run) -> Any:
 
 
 def _visible(request: Request) -> Any:
-    return Run.objects.visible_to(person_of(request)).select_related("scientist", "culprit")
+    return Run.objects.visible_to(person_of(request)).defer(*LARGE).select_related("scientist", "culprit")
 
 
 def _run(request: Request, run_id: str) -> Run:

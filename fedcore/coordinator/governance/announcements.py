@@ -28,6 +28,7 @@ from fedcore.wire.encoding import WireError
 from fedcore.wire.reports import Announcement, DatasetOffer
 from fedcore.wire.requests import TOLERANCE_SECONDS
 from fedcore.wire.signing import Signed
+from fedcore.wire.text import one_line
 
 KEPT_VERSIONS: Final = 100
 """How many versions of a dataset stay known that no request names."""
@@ -134,7 +135,7 @@ def _forget_unused_mocks() -> None:
 
 def _described(offer: DatasetOffer, announced_at: datetime) -> dict[str, object]:
     return {
-        "title": offer.title,
+        "title": one_line(offer.title),
         "description": offer.description,
         "reader": offer.reader,
         "columns": list(offer.columns),

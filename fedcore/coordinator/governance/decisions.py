@@ -113,6 +113,10 @@ def approve(
     Raises `DecisionError`.
     """
     _check_owner(request, person)
+    return _approve(request, person, limits, reason)
+
+
+def _approve(request: AccessRequest, person: Person, limits: Limits | None, reason: str) -> Grant | None:
     now = timezone.now()
     with audit.atomic():
         locked = AccessRequest.objects.select_for_update().get(pk=request.pk)
@@ -143,16 +147,18 @@ def approve(
     return grant
 
 
+@audit.refusals_of(Action.APPROVE_REQUEST)
 def renew(request: AccessRequest, person: Person, reason: str = "") -> Grant | None:
     """Approve a renewal with the limits of the grant that it renews, but for the period and the releases, which are
     as asked. Raises `DecisionError`."""
+    _check_owner(request, person)
     limits = renewals.limits_of_renewal(request)
     if limits is None:
         raise DecisionError(
             "no_renewal",
             _("It asks for more than another period and other releases of a grant. Approve it with limits."),
         )
-    return approve(request, person, limits, reason)
+    return _approve(request, person, limits, reason)
 
 
 @audit.refusals_of(Action.REFUSE_REQUEST)

@@ -1,7 +1,8 @@
 """Notices: what happened that a person should know of. Written in the transaction of what happened.
 
 A notice says names of people, datasets and runs, never what somebody wrote: whoever may read that follows the link.
-Only the person whom it is for sees it. Each person keeps the newest `KEPT`.
+Only the person whom it is for sees it. Each person keeps `KEPT`; beyond, the oldest that was read goes, or else the
+oldest of the kind that there are most of: nobody drives the other kinds out by causing many of one.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from django.utils.translation import gettext_lazy
 
 from fedcore.coordinator.governance import rules
 from fedcore.coordinator.governance.people import Organisation, Person, Role
+from fedcore.wire.text import one_line
 
 KEPT: Final = 200
 TEXT_LENGTH: Final = 300
@@ -66,6 +68,7 @@ class Notice(models.Model):
     created_at = models.DateTimeField(gettext_lazy("when"), default=timezone.now)
     read_at = models.DateTimeField(gettext_lazy("read"), null=True)
     mailed_at = models.DateTimeField(gettext_lazy("mailed"), null=True)
+    mail_failed_at = models.DateTimeField(gettext_lazy("mail not taken"), null=True)
 
     objects: ClassVar = rules.Notices.as_manager()
 
@@ -88,15 +91,26 @@ class Notice(models.Model):
 
 
 def tell(people: Iterable[Person], about: About, subject: object, text: str) -> None:
-    """Give each of these people a notice, and let go of their oldest beyond `KEPT`. Call it in the transaction."""
-    found = list(people)
+    """Give each of these people a notice, and let go of what is beyond `KEPT`. Call it in the transaction.
+
+    The text is one line, whatever names stand in it: it opens a mail.
+    """
+    found, said = list(people), one_line(text)[:TEXT_LENGTH]
     Notice.objects.bulk_create(
-        Notice(person=person, about=about, subject=str(subject), text=text[:TEXT_LENGTH]) for person in found
+        Notice(person=person, about=about, subject=str(subject), text=said) for person in found
     )
     for person in found:
-        beyond = Notice.objects.filter(person=person).values_list("pk", flat=True)[KEPT : KEPT + 1]
-        for oldest in list(beyond):
-            Notice.objects.filter(person=person, pk__lte=oldest).delete()
+        _let_go(Notice.objects.filter(person=person).order_by("pk"))
+
+
+def _let_go(own: models.QuerySet[Notice]) -> None:
+    for _one in range(own.count() - KEPT):
+        goes = own.exclude(read_at=None).first()
+        if goes is None:
+            by_kind = own.order_by().values("about").annotate(number=models.Count("pk"))
+            goes = own.filter(about=by_kind.order_by("-number", "about")[0]["about"]).first()
+        if goes is not None:
+            goes.delete()
 
 
 def tell_approvers(organisation: Organisation, by: Person | None = None) -> None:

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from django.conf import settings
 from django.contrib.auth.models import AbstractUser, UserManager
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.core.validators import RegexValidator
 from django.db import models
 from django.http import HttpRequest
@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy as _
 
 from fedcore.coordinator.governance import rules
 from fedcore.wire.keys import fingerprint
+from fedcore.wire.text import is_plain
 
 KEY_LENGTH = 43
 """Characters of a public key in unpadded URL-safe base64."""
@@ -27,6 +28,23 @@ is_name = RegexValidator(
     _("A name has lower-case letters, digits, “_”, “.” and “-”, and starts with a letter or digit."),
 )
 is_key = RegexValidator(r"^[A-Za-z0-9_-]{43}\Z", _("A public key has 43 characters of URL-safe base64."))
+
+
+def check_plain(text: str) -> None:
+    """Names and titles stand in mails and notices of other organisations. Raises `ValidationError`."""
+    if any((character.isspace() and character != " ") or not is_plain(character) for character in text):
+        raise ValidationError(_("Leave out line breaks and control characters."), code="control_characters")
+
+
+def _check_all_plain(row: models.Model, *names: str) -> None:
+    mistakes: dict[str, Any] = {}
+    for name in names:
+        try:
+            check_plain(getattr(row, name))
+        except ValidationError as error:
+            mistakes[name] = error
+    if mistakes:
+        raise ValidationError(mistakes)
 
 
 class Role(models.TextChoices):
@@ -60,6 +78,10 @@ class Organisation(models.Model):
 
     def __str__(self) -> str:
         return self.title
+
+    def clean(self) -> None:
+        super().clean()
+        _check_all_plain(self, "title")
 
     @property
     def is_operator(self) -> bool:
@@ -116,6 +138,10 @@ class Person(AbstractUser):  # type: ignore[django-manager-missing]  # knox and 
 
     def __str__(self) -> str:
         return self.get_full_name() or self.username
+
+    def clean(self) -> None:
+        super().clean()
+        _check_all_plain(self, "first_name", "last_name")
 
     @property
     def is_staff(self) -> bool:  # type: ignore[override]

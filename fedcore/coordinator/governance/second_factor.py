@@ -2,7 +2,7 @@
 
 The database holds a random salt, from which the secret follows by the site's `SECRET_KEY`, and digests of the recovery
 codes: who reads the database alone can compute no code. A code is accepted once. Wrong codes count as wrong passwords
-do, and after each the next is looked at only after a while that doubles.
+do, and after each the next is looked at only after a while that doubles, up to half an hour.
 """
 
 from __future__ import annotations
@@ -15,9 +15,7 @@ from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
 import qrcode
-from axes.handlers.proxy import AxesProxyHandler
 from django.conf import settings
-from django.contrib.auth.signals import user_login_failed
 from django.db import models, transaction
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
@@ -26,11 +24,14 @@ from django_otp.models import Device, DeviceManager, ThrottlingMixin, TimestampM
 from django_otp.oath import TOTP
 from qrcode.image.svg import SvgPathImage
 
-from fedcore.coordinator.governance import logins
+from fedcore.coordinator.governance import guesses, logins
 from fedcore.coordinator.governance.people import Person, Role
 
 REQUIRED: Final = "required"
 RECOVERY_CODES: Final = 10
+LONGEST_WAIT: Final = 12
+"""After so many wrong codes the wait doubles no longer: 2048 seconds, some half an hour."""
+
 TOLERANCE: Final = 1
 """How many steps of 30 seconds a person's clock may be off."""
 
@@ -88,6 +89,12 @@ class SecondFactor(TimestampMixin, ThrottlingMixin, Device):  # type: ignore[mis
 
     def get_throttle_factor(self) -> int:
         return 1
+
+    def throttle_increment(self, commit: bool = True) -> None:
+        """Count a wrong code, as far as the wait doubles: who knows the password shuts nobody out for days."""
+        counted: int = self.throttling_failure_count  # type: ignore[has-type]
+        self.throttling_failure_count = min(counted, LONGEST_WAIT - 1)
+        super().throttle_increment(commit)
 
     def _is_current(self, code: str) -> bool:
         step = _step_of(self.salt, code, after=self.last_step)
@@ -155,15 +162,17 @@ def enrol(person: Person, salt: str, code: str) -> tuple[SecondFactor, list[str]
     return factor, factor.renew_recovery_codes()
 
 
-def check(request: HttpRequest, person: Person, code: str) -> SecondFactor:
-    """The person's second factor, if this is a code of it. Raises `WrongCode`, and counts it as a failed login."""
-    credentials = {"username": person.username}
-    if AxesProxyHandler.is_allowed(request, credentials):
+def check(request: HttpRequest, person: Person, code: str, wanted: str = guesses.LOGGING_IN) -> SecondFactor:
+    """The person's second factor, if this is a code of it. Raises `WrongCode`, and counts it as a failed login.
+
+    `wanted`: the action of the audit that the code is given for.
+    """
+    if guesses.are_allowed(request, person):
         with transaction.atomic():
             factor: SecondFactor | None = SecondFactor.objects.select_for_update().filter(user=person).first()
             if factor is not None and factor.verify_token(code):
                 return factor
-    user_login_failed.send(sender=__name__, credentials=credentials, request=request)
+    guesses.count(request, person, "wrong_code", wanted)
     raise WrongCode(
         _("This code is wrong, was used before, or came too soon after a wrong one. Wait for the next one.")
     )

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
+from axes.helpers import get_lockout_response
 from django.contrib.auth import REDIRECT_FIELD_NAME
 from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse
@@ -53,6 +54,7 @@ class CoordinatorSite(UnfoldAdminSite):  # type: ignore[misc]
         """Ask for username and password; while there is nobody yet, lead to where the first administrator is made."""
         from fedcore.coordinator.governance import first_run
         from fedcore.coordinator.governance.pages.login import PasswordStep
+        from fedcore.coordinator.governance.pages.throttled import throttled
 
         if first_run.is_open():
             return redirect("first-run")
@@ -73,16 +75,29 @@ class CoordinatorSite(UnfoldAdminSite):  # type: ignore[misc]
         page = PasswordStep.as_view(
             extra_context=context, authentication_form=self.login_form, template_name="admin/login.html"
         )
-        return page(request)
+        return throttled(page)(request)
 
     def password_change(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Change one's password; every other session and all tokens end with the old one."""
-        from fedcore.coordinator.governance import logins
+        """Change one's password; every other session and all tokens end with the old one.
+
+        A wrong old password counts as one at the login: a session that was stolen finds out no password.
+        """
+        from fedcore.coordinator.governance import guesses, logins
+        from fedcore.coordinator.governance.audit import Action
         from fedcore.coordinator.governance.people import person_of
 
-        before = person_of(request).password
+        person = person_of(request)
+        before = person.password
+        if request.method == "POST":
+            if not guesses.are_allowed(request, person):
+                refusal: HttpResponse = get_lockout_response(
+                    request, credentials={"username": person.username}
+                )
+                return refusal
+            if not person.check_password(request.POST.get("old_password", "")):
+                guesses.count(request, person, "wrong_password", Action.CHANGE_PERSON)
         answer: HttpResponse = super().password_change(request, extra_context)
         if person_of(request).password != before:
             logins.end_all(person_of(request), but=request.session.session_key)

@@ -38,6 +38,9 @@ KEY_PROOF: Final = b"fedcore/key/v1\0"
 LONGEST: Final = timedelta(days=10 * 365)
 """How far ahead access may be asked for."""
 
+UNDECIDED_EACH: Final = 30
+"""How many requests of one person may wait for a decision."""
+
 
 def register_key(person: Person, public_key: str, signature: str) -> PersonKey:
     """Keep a public key of `person`, who proves with `signature` (base64, over `KEY_PROOF` and the username)
@@ -87,12 +90,29 @@ def _submit(signed: Signed, person: Person) -> tuple[AccessRequest, bool]:
     expires_at = _expiry_of(message)
     _check_plugins(message)
     with audit.atomic():
+        _check_number(message, person)
         kept, is_new = _kept(signed, message, dataset, person, expires_at)
         trying.ask_for_request(kept)
         if is_new:
             audit.record(Action.SUBMIT_REQUEST, kept, by=person, **in_audit(limits_of(kept)))
             _announce(kept, person, replaced)
     return _of(person, signed, kept), is_new
+
+
+def _check_number(message: wire.AccessRequest, person: Person) -> None:
+    """What waits is for owners to read, and is tried: nobody hands in more than a few dozen. Locks the person's row."""
+    Person.objects.select_for_update().get(pk=person.pk)
+    waiting = AccessRequest.objects.filter(
+        requested_by=person, state__in=UNDECIDED, expires_at__gt=timezone.now()
+    )
+    if waiting.exclude(pk=message.replaces).count() >= UNDECIDED_EACH:
+        raise DecisionError(
+            "too_many_requests",
+            _(
+                "You have %(count)d requests that nobody has decided about. Wait for decisions, or withdraw some."
+            )
+            % {"count": UNDECIDED_EACH},
+        )
 
 
 def _announce(request: AccessRequest, person: Person, replaced: AccessRequest | None) -> None:

@@ -49,7 +49,10 @@ logger = logging.getLogger(__name__)
 TASK: Final = "fedcore.governance.dry_run"
 SWEEP: Final = "fedcore.governance.sweep_dry_runs"
 UNFINISHED_EACH: Final = 3
-"""How many dry runs of one person may wait or run."""
+"""How many dry runs of one person may wait or run, before the person may ask for another one of a plan."""
+
+UNFINISHED_OF_REQUESTS: Final = 10
+"""How many may, those of access requests among them. What is handed in beyond is tried when somebody asks for it."""
 
 MAXIMUM_ATTEMPTS: Final = 3
 KEPT: Final = timedelta(days=7)
@@ -68,7 +71,10 @@ class NothingToTry(Exception):
 
 
 def ask_for_request(request: AccessRequest) -> DryRun:
-    """The dry run of an access request, which is asked for if there is none yet."""
+    """The dry run of an access request, which is asked for if there is none yet.
+
+    Where too many of the person's wait already, it is over at once, untried, and says so: see `ask_again`.
+    """
     asked = wire.AccessRequest.parse(request.text)
     plan = DryRunPlan(
         datasets=(asked.dataset,),
@@ -76,13 +82,28 @@ def ask_for_request(request: AccessRequest) -> DryRun:
         backends=tuple(PluginChoice(name=name) for name in asked.backends),
         models=tuple(PluginChoice(name=name) for name in asked.models),
     )
+    facts = {"asked_by": request.requested_by, "subject": plan.model_dump(mode="json")}
+    is_full = _unfinished(request.requested_by) >= UNFINISHED_OF_REQUESTS
     dry_run, is_new = DryRun.objects.get_or_create(
-        request=request,
-        defaults={"asked_by": request.requested_by, "subject": plan.model_dump(mode="json")},
+        request=request, defaults=facts | (_untried() if is_full else {})
     )
-    if is_new:
+    if is_new and not is_full:
         _ring_on_commit(dry_run)
     return dry_run
+
+
+def _unfinished(person: Person) -> int:
+    count: int = person.dry_runs.exclude(state=DryRunState.DONE).count()
+    return count
+
+
+def _untried() -> dict[str, object]:
+    remark = _("Not tried yet: %(count)d dry runs of the same person were waiting. Have it tried again.")
+    return {
+        "state": DryRunState.DONE,
+        "finished_at": timezone.now(),
+        "remark": remark % {"count": UNFINISHED_OF_REQUESTS},
+    }
 
 
 def ask_again(request: AccessRequest, person: Person) -> DryRun:
@@ -96,8 +117,12 @@ def ask_again(request: AccessRequest, person: Person) -> DryRun:
     dry_run = ask_for_request(request)
     fresh = {"state": DryRunState.WAITING, "attempts": 0, "trials": [], "remark": ""}
     again = {"asked_at": timezone.now(), "started_at": None, "finished_at": None}
-    if DryRun.objects.filter(pk=dry_run.pk, state=DryRunState.DONE).update(**fresh, **again):
-        _ring_on_commit(dry_run)
+    with transaction.atomic():
+        asker = Person.objects.select_for_update().get(pk=dry_run.asked_by_id)
+        if dry_run.is_over and _unfinished(asker) >= UNFINISHED_OF_REQUESTS:
+            raise _too_many(UNFINISHED_OF_REQUESTS)
+        if DryRun.objects.filter(pk=dry_run.pk, state=DryRunState.DONE).update(**fresh, **again):
+            _ring_on_commit(dry_run)
     dry_run.refresh_from_db()
     return dry_run
 
@@ -123,15 +148,16 @@ def ask(person: Person, plan: DryRunPlan) -> DryRun:
             raise WireError(RefusalCode.UNKNOWN_DATASET, f"{wanted.name} is not offered in this version")
     with transaction.atomic():
         Person.objects.select_for_update().get(pk=person.pk)
-        if person.dry_runs.exclude(state=DryRunState.DONE).count() >= UNFINISHED_EACH:
-            raise DecisionError(
-                "too_many_dry_runs",
-                _("You have %(count)d dry runs that are not over. Wait for them.")
-                % {"count": UNFINISHED_EACH},
-            )
+        if _unfinished(person) >= UNFINISHED_EACH:
+            raise _too_many(UNFINISHED_EACH)
         dry_run: DryRun = DryRun.objects.create(asked_by=person, subject=plan.model_dump(mode="json"))
         _ring_on_commit(dry_run)
     return dry_run
+
+
+def _too_many(count: int) -> DecisionError:
+    text = _("%(count)d dry runs of the same person are not over. Wait for them.") % {"count": count}
+    return DecisionError("too_many_dry_runs", text)
 
 
 # -- performing

@@ -31,7 +31,7 @@ from fedcore.coordinator.governance.audit import Action
 from fedcore.coordinator.governance.models import AccessRequest
 from fedcore.coordinator.governance.people import person_of
 from fedcore.coordinator.runs import ending
-from fedcore.coordinator.runs.models import Artefact, Run, RunDataset, RunEvent, RunOrder
+from fedcore.coordinator.runs.models import LARGE, Artefact, Run, RunDataset, RunEvent, RunOrder
 from fedcore.coordinator.runs.parts import Ending, Parts
 from fedcore.coordinator.runs.shown import show
 
@@ -159,7 +159,7 @@ class RunList(GovernedList):
 @admin.register(Run)
 class RunAdmin(GovernedAdmin):
     list_display = (
-        *("title", "scientist", "how", "coloured_state", "bar", "quality", "created"),
+        *("title", "scientist", "how", "coloured_state", "bar", "created"),
         "stopped_at",
     )
     list_filter = ("state", "protocol", "backend", "model_type")
@@ -205,11 +205,6 @@ class RunAdmin(GovernedAdmin):
             '<progress class="fedcore-progress" max="100" value="{}"></progress> {}%', percent, percent
         )
 
-    @display(description=_("F1"))
-    def quality(self, run: Run) -> str:
-        metrics = (run.report or {}).get("metrics")
-        return f"{metrics['f1']:.4f}" if metrics else "-"
-
     @display(description=_("submitted"), ordering="created_at")
     def created(self, run: Run) -> str:
         return ago(run.created_at)
@@ -238,6 +233,9 @@ class RunAdmin(GovernedAdmin):
     def shown_spec(self, run: Run) -> SafeString:
         text = json.dumps(json.loads(run.signed.text), indent=2, ensure_ascii=False)
         return format_html('<pre style="white-space: pre-wrap">{}</pre>', text)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).defer(*LARGE)
 
     def change_view(
         self,
@@ -282,7 +280,8 @@ class RunAdmin(GovernedAdmin):
     )
     def cancel(self, request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:
         try:
-            ending.cancel(object_id)
+            with audit.refusals(Action.CANCEL_RUN, self.get_object(request, object_id)):
+                ending.cancel(object_id)
             messages.success(request, gettext("The run was cancelled."))
         except ending.NotAllowed as error:
             messages.error(request, str(error))

@@ -181,13 +181,18 @@ def _work_on(
 
 
 def _book(run: Run, roster: Sequence[RunDataset], now: datetime) -> bool:
-    """Use one release of each grant, once every owner has agreed to take part; whether there was one left."""
-    for entry in roster:
-        try:
-            book_release(entry.request.grant, run.id, now, run.spec.privacy.epsilon_micro)
-        except DecisionError as error:
-            ending.stop(run, RefusalCode(error.code), now, host=entry.host)
-            return False
+    """Use one release of each grant, once every owner has agreed to take part; whether there was one left in all.
+
+    All or none. Grants are locked in one order, so that two runs cannot wait for each other in a circle.
+    """
+    entry = roster[0]
+    try:
+        with audit.atomic():
+            for entry in sorted(roster, key=lambda entry: entry.request.grant.pk):
+                book_release(entry.request.grant, run.id, now, run.spec.privacy.epsilon_micro)
+    except DecisionError as error:
+        ending.stop(run, RefusalCode(error.code), now, host=entry.host)
+        return False
     return True
 
 

@@ -27,6 +27,8 @@ from fedcore.wire.orders import Phase
 class NotAllowed(Exception):
     """A change of a run that its state does not permit. The text says what the state is."""
 
+    code = "conflict"
+
 
 def stop(
     run: Run,
@@ -100,8 +102,8 @@ def _end(run: Run, state: RunState, message: str, now: datetime) -> None:
 
 
 def _tell_scientist(run: Run) -> None:
-    if run.state == RunState.CANCELLED:
-        return  # Only the scientist cancels, and knows.
+    if run.code == RefusalCode.CANCELLED:
+        return  # It was the scientist, who knows.
     about = notices.About.RUN_FINISHED if run.state == RunState.FINISHED else notices.About.RUN_STOPPED
     text = _("Your run %(title)s is %(state)s.") % {"title": run.title, "state": run.get_state_display()}
     notices.tell([run.scientist], about, run.pk, text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from datetime import datetime
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from django.conf import settings
 from django.db import models
@@ -40,6 +40,10 @@ class OfRuns(Governed[Any]):
 
     def rule(self, person: Person) -> Q:
         return Q(run__in=Run.objects.visible_to(person))
+
+
+LARGE: Final = ("envelope", "report")
+"""What lists of runs do not read."""
 
 
 class Orders(OfRuns):

@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 
 from fedcore.coordinator.governance import audit
 from fedcore.coordinator.governance.audit import Action, Subject, Thing
-from fedcore.coordinator.governance.models import Person, PersonKey, Role
+from fedcore.coordinator.governance.models import Person, PersonKey, Release, Role
 from fedcore.coordinator.governance.problems import DecisionError
 from fedcore.coordinator.plugins import installed
 from fedcore.coordinator.runs.bell import ring
@@ -49,7 +49,7 @@ def submit(person: Person, signed: Signed) -> tuple[Run, bool]:
     """The run of a signed spec, and whether it is new: the same spec again gives the same run.
 
     Raises `Refused` with every mistake, `WireError` for what is no validly signed spec, and `DecisionError` for
-    whoever is no data scientist.
+    whoever is no data scientist and for the spec of a run that was deleted.
     """
     with audit.refusals(Action.SUBMIT_RUN, Subject(Thing.RUN, signed.digest), by=person):
         return _submit(person, signed)
@@ -66,6 +66,7 @@ def _submit(person: Person, signed: Signed) -> tuple[Run, bool]:
     known = Run.objects.filter(pk=signed.digest, scientist=person).first()
     if known is not None:
         return known, False
+    _check_not_deleted(signed.digest)
     now = timezone.now()
     catalogue = Catalogue.of(spec, person)
     plugins = PluginChecks(installed(), spec, len(catalogue.classes))
@@ -87,6 +88,19 @@ def _submit(person: Person, signed: Signed) -> tuple[Run, bool]:
         return _create(person, signed, spec, catalogue, plugins), True
     except IntegrityError:  # The same spec arrived twice at the same time.
         return Run.objects.get(pk=signed.digest, scientist=person), False
+
+
+def _check_not_deleted(digest: str) -> None:
+    """A release is for one run: the spec of one that was deleted would run again under the release that it used."""
+    if Release.objects.filter(run=digest).exists():
+        raise DecisionError(
+            "run_deleted",
+            _(
+                "The run %(run)s was run and deleted, and a spec runs once. Submit the plan again: it is signed anew, "
+                "and uses another release."
+            )
+            % {"run": digest[:12]},
+        )
 
 
 def _check_times(spec: RunSpec, now: datetime) -> Problems:

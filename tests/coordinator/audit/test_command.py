@@ -15,8 +15,8 @@ from django.contrib.admin.models import LogEntry
 from django.core.management import CommandError, call_command
 from django.urls import reverse
 
-from fedcore.coordinator.governance import audit, decisions
-from fedcore.coordinator.governance.audit import Action
+from fedcore.coordinator.governance import audit, decisions, notices
+from fedcore.coordinator.governance.audit import Action, erasing
 from fedcore.coordinator.governance.models import (
     ApiToken,
     AuditAddress,
@@ -189,6 +189,30 @@ def test_a_name_is_erased_and_the_chain_stays_whole(cast, client, browser, verif
     assert verified(kept).serial == audit.head().serial
     assert AuditEntry.objects.filter(action="erase_person", thing_id=str(sam.pk)).count() == 1
     assert client.get("/admin/").status_code == 302, "The session is over."
+
+
+def test_erasing_a_short_name_changes_no_other_word(cast):
+    person = Person.objects.create_user("as", organisation=cast.eve.organisation)
+    texts = {
+        "as asks for access to as-is/as.": "{shown} asks for access to as-is/as.",
+        "as.is asks as well; so did was@home.": "as.is asks {shown} well; so did was@home.",
+        "Ask as.": "Ask {shown}.",
+        "Sam asks for access to north/access-2026.": "Sam asks for access to north/access-2026.",
+    }
+    for text in texts:
+        notices.tell([cast.olga], notices.About.REQUEST, "ab" * 32, text)
+    shown = erasing.erase(person)
+    found = list(Notice.objects.filter(person=cast.olga).order_by("pk").values_list("text", flat=True))
+    assert found == [text.format(shown=shown) for text in texts.values()]
+
+
+def test_a_person_is_erased_under_both_names(cast):
+    cast.sam.first_name, cast.sam.last_name = "Samuel", "Scientist"
+    cast.sam.save()
+    for name in ("sam", "Samuel Scientist"):
+        notices.tell([cast.olga], notices.About.REQUEST, "ab" * 32, f"{name} asks.")
+    shown = erasing.erase(cast.sam)
+    assert {notice.text for notice in Notice.objects.all()} == {f"{shown} asks."}
 
 
 def test_an_erased_person_is_shown_by_number(cast, browser, approval):

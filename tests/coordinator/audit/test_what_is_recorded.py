@@ -61,6 +61,66 @@ def test_log_ins_log_outs_and_failed_ones(cast, client, since):
     assert (done.person, left.person) == (cast.sam, cast.sam)
 
 
+def test_a_right_password_leaves_a_trace_before_the_code_does(cast, api, client, since, monkeypatch):
+    app = App(monkeypatch)
+    set_up(cast.olga, app)
+    before = len(since())
+    given = {"username": "olga", "password": PASSWORD}
+    assert api(None).post("/api/login", given, format="json").json()["code"] == "second_factor_required"
+    assert client.post("/admin/login/", given).status_code == 302
+    client.post("/admin/login/code/", {"code": "123456"})
+    api(None).post("/api/login", given | {"otp": "123456"}, format="json")
+    found = [(entry.action, entry.code, entry.channel) for entry in since()[before:]]
+    assert found == [
+        ("pass_password", "", "api"),
+        ("pass_password", "", "admin"),
+        ("log_in", "wrong_code", "admin"),
+        ("log_in", "wrong_code", "api"),
+    ]
+    assert {(entry.who, entry.thing_id) for entry in since()[before:]} == {("unknown", str(cast.olga.pk))}
+
+
+def test_a_log_in_without_the_second_factor_that_it_needs(cast, api, since, settings):
+    settings.FEDCORE_SECOND_FACTOR = "required"
+    given = {"username": "olga", "password": PASSWORD}
+    assert api(None).post("/api/login", given, format="json").status_code == 403
+    [entry] = since()
+    assert (entry.action, entry.code, entry.thing_id) == (
+        *("log_in", "second_factor_missing"),
+        str(cast.olga.pk),
+    )
+
+
+@pytest.mark.parametrize(("what", "action"), [("codes", "renew_codes"), ("remove", "remove_factor")])
+def test_a_wrong_code_of_somebody_who_is_logged_in(cast, browser, since, monkeypatch, what, action):
+    factor, _codes = set_up(cast.olga, App(monkeypatch))
+    client = browser(cast.olga)
+    session = client.session
+    session[DEVICE_ID_SESSION_KEY] = factor.persistent_id
+    session.save()
+    client.post(f"{reverse('admin:security-factor')}?do={what}", {"code": "123456"})
+    [entry] = since(outcome="refused")
+    assert (entry.action, entry.code, entry.person) == (action, "wrong_code", cast.olga)
+
+
+def test_guesses_of_the_old_password_are_recorded_and_locked_out(cast, browser, since):
+    client = browser(cast.sam)
+    new = {"new_password1": "staple of batteries", "new_password2": "staple of batteries"}
+    answers = [
+        client.post("/admin/password_change/", {"old_password": f"guess {number}", **new}).status_code
+        for number in range(6)
+    ]
+    assert answers == [200, 200, 200, 200, 429, 429]
+    refused = since(outcome="refused")
+    assert {(entry.action, entry.code, entry.person) for entry in refused} == {
+        ("change_person", "wrong_password", cast.sam)
+    }
+    assert len(refused) == 5
+    right = client.post("/admin/password_change/", {"old_password": PASSWORD, **new})
+    assert right.status_code == 429
+    assert Person.objects.get(pk=cast.sam.pk).check_password(PASSWORD)
+
+
 def test_a_name_that_is_nobodys_is_not_kept(cast, client, since):
     client.post("/admin/login/", {"username": "my-secret-password", "password": "wrong"})
     [entry] = since()
@@ -360,6 +420,23 @@ def test_reading_a_report_in_the_admin(world, browser, since):
     run = world.drive(run)
     browser(world.owners["north"]).get(reverse("admin:runs_run_change", args=(run.pk,)))
     assert [entry.person for entry in since(action="read_report")] == [world.owners["north"]]
+
+
+def test_how_good_a_model_is_only_the_report_says_which_is_recorded(world, api, browser, since):
+    run = world.drive(world.submit())
+    client = api(world.sam)
+    for address in ("/api/runs", f"/api/runs/{run.pk}"):
+        assert "metrics" not in client.get(address).content.decode()
+    listed = browser(world.sam).get(reverse("admin:runs_run_changelist")).content.decode()
+    assert f"{run.report['metrics']['f1']:.4f}" not in listed
+    assert since(action="read_report") == []
+
+
+def test_a_cancellation_that_is_refused(world, api, since):
+    run = world.drive(world.submit())
+    assert api(world.sam).post(f"/api/runs/{run.pk}/cancel").status_code == 409
+    [entry] = since(action="cancel_run")
+    assert (entry.person, entry.code, entry.thing_id) == (world.sam, "conflict", run.pk)
 
 
 def test_waiting_for_orders_is_not_recorded(world, since):

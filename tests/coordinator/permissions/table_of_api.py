@@ -110,8 +110,8 @@ API_ROWS: Final = [
     Row("", OPEN_PAGE, {"GET": reads(EVERYBODY), "POST": reads(EVERYBODY)}),
     Row("api/coordinator", PUBLIC, {"GET": reads(EVERYBODY)}),
     Row("api/health", PUBLIC, {"GET": reads(EVERYBODY)}),
-    Row("api/schema", PUBLIC, {"GET": reads(EVERYBODY)}, only=A_FEW),
-    Row("api/docs", PUBLIC, {"GET": reads(EVERYBODY)}, only=A_FEW),
+    Row("api/schema", API, {"GET": reads(LOGS_IN)}, only=A_FEW),
+    Row("api/docs", API, {"GET": reads(LOGS_IN)}, only=A_FEW),
     Row("api/login", PUBLIC, {"POST": does(sent.login, LOGS_IN)}),
     # -- whoever has a token
     Row("api/logout", API, {"POST": does(None, LOGS_IN)}),

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from fedcore.coordinator.governance import decisions
 from fedcore.coordinator.governance.decisions import Limits
-from fedcore.coordinator.governance.models import Grant, OwnerHost, Release
+from fedcore.coordinator.governance.models import AuditEntry, Grant, OwnerHost, Release
 from fedcore.coordinator.runs import ending, storage
 from fedcore.coordinator.runs.advance import advance
 from fedcore.coordinator.runs.models import Artefact, Run, RunEvent, RunOrder
@@ -45,6 +45,24 @@ def test_advancing_twice_at_each_stage_gives_no_second_order(world: Any, protoco
     run.refresh_from_db()
     assert run.state == RunState.FINISHED
     assert Release.objects.count() == 2
+
+
+@pytest.mark.parametrize("short", ["north", "south"])
+def test_a_run_that_one_owner_has_no_release_for_uses_none_of_another(world: Any, short: str) -> None:
+    for host in (world.north, world.south):
+        name = host.row.name
+        world.requests[name] = world.grant(host, releases=1 if name == short else 5)
+    runs = [world.submit(), world.submit(title="Second")]
+    for run in runs:
+        advance(run.pk)
+    for host in world.hosts:
+        host.work()
+    for run in runs:
+        advance(run.pk)
+        run.refresh_from_db()
+    assert (runs[1].state, runs[1].code, runs[1].culprit.name) == ("failed", "releases_spent", short)
+    assert {release.run for release in Release.objects.all()} == {runs[0].pk}
+    assert AuditEntry.objects.filter(action="use_release").count() == 2
 
 
 def test_the_next_stage_waits_for_the_last_owner(world: Any, pooled: Run) -> None:

@@ -103,6 +103,27 @@ def test_a_waiting_host_is_woken_by_a_new_order(world: Any) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
+def test_a_host_that_is_closed_out_while_it_waits_gets_no_order(world: Any) -> None:
+    run = world.submit()
+
+    def close_out() -> None:
+        OwnerHost.objects.filter(pk=world.north.row.pk).update(is_active=False)
+        advance(run.pk)
+
+    async def poll_and_close_out() -> Any:
+        path = "/api/host/orders?after=0&wait=10"
+        headers = sign_request(world.north.key, "GET", path, b"", int(time.time()))
+        poll = asyncio.create_task(AsyncClient().get(path, headers=headers))
+        await asyncio.sleep(0.3)
+        await waiting.in_database(close_out)()
+        return await poll
+
+    answer = async_to_sync(poll_and_close_out)()
+    assert RunOrder.objects.filter(host=world.north.row).exists()
+    assert (answer.status_code, answer.json()["code"]) == (401, "unknown_signer")
+
+
+@pytest.mark.django_db(transaction=True)
 def test_a_poll_ends_empty_when_its_time_is_up(world: Any) -> None:
     async def poll() -> Any:
         path = "/api/host/orders?after=3&wait=1"

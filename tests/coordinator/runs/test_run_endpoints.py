@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from typing import Any
 
@@ -46,6 +47,35 @@ def test_the_owner_of_the_data_follows_the_run_but_gets_no_model(world: Any, api
     for ending in ("/model", "/dataset"):
         assert olga.get(f"/api/runs/{pooled.pk}{ending}").status_code == 404
     assert olga.post(f"/api/runs/{pooled.pk}/cancel").status_code == 404
+
+
+def test_lists_of_runs_read_neither_reports_nor_specs(
+    world: Any, api: Any, browser: Any, django_assert_max_num_queries: Any
+) -> None:
+    world.submit()
+    for client, address in (
+        (api(world.sam), "/api/runs"),
+        (browser(world.sam), "/admin/runs/run/"),
+    ):
+        with django_assert_max_num_queries(60) as asked:
+            assert client.get(address).status_code == 200
+        read = " ".join(query["sql"] for query in asked.captured_queries)
+        assert '"runs_run"."title"' in read.replace("`", '"')
+        assert not [
+            name for name in ("envelope", "report") if f'"runs_run"."{name}"' in read.replace("`", '"')
+        ]
+
+
+def test_runs_come_in_pages(world: Any, api: Any) -> None:
+    older, newer = world.submit(), world.submit(title="Second")
+    sam = api(world.sam)
+    first = sam.get("/api/runs?page_size=1")
+    following = re.search(r'<([^>]+)>; rel="next"', first.headers["Link"])
+    assert following is not None
+    assert [run["id"] for run in first.json()] == [newer.pk]
+    second = sam.get(following[1])
+    assert [run["id"] for run in second.json()] == [older.pk]
+    assert 'rel="next"' not in second.headers["Link"]
 
 
 def test_a_run_shows_where_it_is(world: Any, api: Any, pooled: Run) -> None:

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from fedcore.coordinator.governance import booking, decisions
 from fedcore.coordinator.governance.decisions import Limits
-from fedcore.coordinator.governance.models import Dataset, Grant, OwnerHost, PersonKey
+from fedcore.coordinator.governance.models import AuditEntry, Dataset, Grant, OwnerHost, PersonKey
 from fedcore.coordinator.runs.advance import advance
 from fedcore.coordinator.runs.models import Run
 from fedcore.coordinator.runs.problems import Refused
@@ -47,6 +47,20 @@ def test_the_same_spec_again_gives_the_same_run(world: Any, api: Any) -> None:
     again = post(api, world, signed)
     assert (again.status_code, again.json()["id"]) == (200, signed.digest)
     assert Run.objects.count() == 1
+
+
+def test_the_spec_of_a_run_that_was_deleted_does_not_run_again(world: Any, api: Any, browser: Any) -> None:
+    signed = world.spec().signed_by(world.sam_key)
+    post(api, world, signed)
+    world.drive(Run.objects.get())
+    browser(world.sam).post(f"/admin/runs/run/{signed.digest}/delete/", {"post": "yes"})
+    assert not Run.objects.exists()
+    again = post(api, world, signed)
+    assert (again.status_code, again.json()["code"]) == (409, "run_deleted")
+    assert "Submit the plan again" in again.json()["detail"]
+    assert not Run.objects.exists()
+    refused = AuditEntry.objects.order_by("serial").last()
+    assert (refused.action, refused.thing_id, refused.code) == ("submit_run", signed.digest, "run_deleted")
 
 
 def test_only_a_registered_key_of_the_person_who_is_logged_in_signs_runs(world: Any, api: Any) -> None:

@@ -21,6 +21,7 @@ class Action(TextChoices):
     """What was done, or refused."""
 
     LOG_IN = "log_in", _("log in")
+    PASS_PASSWORD = "pass_password", _("give the right password, with the code still to come")
     LOCK_OUT = "lock_out", _("lock out after wrong passwords")
     LOG_OUT = "log_out", _("log out")
     MAKE_TOKEN = "make_token", _("make an API token")

@@ -6,6 +6,9 @@ with names, backups, and the owners' own journals, which know people by their ke
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 from axes.models import AccessAttempt, AccessFailureLog, AccessLog
 from django.contrib.admin.models import LogEntry
 from django.contrib.contenttypes.models import ContentType
@@ -16,6 +19,11 @@ from fedcore.coordinator.governance.audit.entries import AuditAddress
 from fedcore.coordinator.governance.audit.recording import atomic, record
 from fedcore.coordinator.governance.notices import TEXT_LENGTH, Notice
 from fedcore.coordinator.governance.people import Person
+from fedcore.wire.text import one_line
+
+# A name ends where a sentence does, and not within another name, such as that of a dataset.
+_NOT_AFTER: Final = r"(?<![\w@+/-])(?<!\w\.)"
+_NOT_BEFORE: Final = r"(?![\w@+/-]|\.\w)"
 
 
 def erase(person: Person) -> str:
@@ -37,11 +45,16 @@ def erase(person: Person) -> str:
 
 
 def _forget_in_notices(person: Person, shown: str) -> None:
-    """Notices name whoever acted; the person's own are nobody's any more."""
+    """Notices name whoever acted, as whole words; the person's own are nobody's any more."""
     Notice.objects.filter(person=person).delete()
-    for notice in Notice.objects.filter(text__contains=str(person)):
-        notice.text = notice.text.replace(str(person), shown)[:TEXT_LENGTH]
-        notice.save(update_fields=["text"])
+    names = {str(person), person.username, one_line(person)} - {""}
+    for name in sorted(names, key=len, reverse=True):
+        whole = re.compile(_NOT_AFTER + re.escape(name) + _NOT_BEFORE)
+        for notice in Notice.objects.filter(text__contains=name):
+            said = whole.sub(shown, notice.text)[:TEXT_LENGTH]
+            if said != notice.text:
+                notice.text = said
+                notice.save(update_fields=["text"])
 
 
 def _forget_in_history(person: Person, shown: str) -> None:

@@ -60,7 +60,16 @@ def _logged_out(sender: Any, user: Any, **context: Any) -> None:
 
 
 def _login_failed(sender: Any, credentials: dict[str, Any], **context: Any) -> None:
-    record(Action.LOG_IN, _claimed(credentials.get("username")), by=Kind.UNKNOWN, refused="wrong_password")
+    """A wrong password or code: of whoever claims to be this person, or of somebody who is logged in.
+
+    `wanted` is the action that the person who is logged in wanted, and `refused` the code: see `guesses.count`.
+    """
+    subject = _claimed(credentials.get("username"))
+    wanted, refused = context.get("wanted", Action.LOG_IN), context.get("refused", "wrong_password")
+    if wanted == Action.LOG_IN:
+        record(Action.LOG_IN, subject, by=Kind.UNKNOWN, refused=refused)
+    else:
+        record(Action(wanted), subject, refused=refused)
 
 
 def _locked_out(sender: Any, username: Any, **context: Any) -> None:

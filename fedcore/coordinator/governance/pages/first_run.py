@@ -18,6 +18,8 @@ from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminTextInputWidget
 
 from fedcore.coordinator.governance import first_run
 from fedcore.coordinator.governance.models import Organisation, Person
+from fedcore.coordinator.governance.pages.throttled import throttled
+from fedcore.coordinator.governance.people import check_plain
 
 
 class FirstRunForm(forms.Form):
@@ -51,6 +53,7 @@ class FirstRunForm(forms.Form):
     title = forms.CharField(
         label=gettext_lazy("Your organisation"),
         max_length=Organisation._meta.get_field("title").max_length,
+        validators=[check_plain],
         widget=UnfoldAdminTextInputWidget(attrs={"autocomplete": "organization"}),
         help_text=gettext_lazy("The one that runs this coordinator."),
     )
@@ -67,6 +70,7 @@ class FirstRunForm(forms.Form):
         return given
 
 
+@throttled
 @never_cache
 @sensitive_post_parameters("code", "password", "again")
 def page(request: HttpRequest) -> HttpResponse:

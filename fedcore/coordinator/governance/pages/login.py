@@ -25,9 +25,11 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 
-from fedcore.coordinator.governance import second_factor
+from fedcore.coordinator.governance import audit, second_factor
+from fedcore.coordinator.governance.audit import Action, Kind
 from fedcore.coordinator.governance.models import Person
 from fedcore.coordinator.governance.pages.fields import code_field, password_field
+from fedcore.coordinator.governance.pages.throttled import throttled
 from fedcore.coordinator.governance.people import person_of
 
 PASSED: Final = "password_passed"
@@ -69,6 +71,7 @@ class PasswordStep(LoginView):
         person = form.get_user()
         if second_factor.of(person) is None:
             return super().form_valid(form)
+        audit.record(Action.PASS_PASSWORD, person, by=Kind.UNKNOWN)
         self.request.session[PASSED] = {
             "person": person.pk,
             "password": person.get_session_auth_hash(),
@@ -86,6 +89,7 @@ class EnrolForm(forms.Form):
     password = password_field()
 
 
+@throttled
 @never_cache
 @sensitive_post_parameters("code")
 def enter_code(request: HttpRequest) -> HttpResponse:
@@ -106,6 +110,7 @@ def enter_code(request: HttpRequest) -> HttpResponse:
     return render(request, "governance/code.html", _context(request, _("Second factor"), form=form))
 
 
+@throttled
 @never_cache
 @sensitive_post_parameters("code", "password")
 def enrol(request: HttpRequest) -> HttpResponse:

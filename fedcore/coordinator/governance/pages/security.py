@@ -75,6 +75,9 @@ FACTOR_QUESTIONS: Final = {
     ),
 }
 
+WANTED: Final = {"codes": Action.RENEW_CODES, "remove": Action.REMOVE_FACTOR}
+"""What a wrong code was given for, in the audit."""
+
 
 class CodeForm(forms.Form):
     code = code_field()
@@ -120,7 +123,7 @@ def factor(request: HttpRequest) -> HttpResponse:
     form = CodeForm(request.POST or None)
     if form.is_valid():
         try:
-            found = second_factor.check(request, person, form.cleaned_data["code"])
+            found = second_factor.check(request, person, form.cleaned_data["code"], WANTED[what])
         except second_factor.WrongCode as error:
             form.add_error("code", str(error))
         else:
