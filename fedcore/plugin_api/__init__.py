@@ -28,7 +28,17 @@ from fedcore.plugin_api.hookspecs import Release, Verdict, hookimpl
 from fedcore.plugin_api.models import LabelledRows, ModelType, Parameters, TrainingDiverged, TrainingOutcome
 from fedcore.plugin_api.plugins import PLUGIN_API_VERSION, InvalidOptions, Options, Plugin
 from fedcore.plugin_api.readers import DatasetReader, MockFile, Shard, SourceFile, UnreadableDataset
+from fedcore.plugin_api.ring import FixedPoint, RingVector, WholeNumbers, checked_ring
 from fedcore.plugin_api.steps import FittedStep, PreprocessingStep, State, Summary
+from fedcore.plugin_api.sums import (
+    Contribution,
+    MaskKeys,
+    PairSeeds,
+    Roster,
+    SumBackend,
+    SumContext,
+    add_contributions,
+)
 from fedcore.plugin_api.values import (
     Features,
     Indices,
@@ -51,17 +61,20 @@ __all__ = [
     "CipherBackend",
     "Ciphertext",
     "ColumnKind",
+    "Contribution",
     "DatasetReader",
     "Domain",
     "EncryptionBackend",
     "Features",
     "FittedStep",
+    "FixedPoint",
     "Indices",
     "InvalidOptions",
     "KeyHolders",
     "KeyPair",
     "LabelledRows",
     "Leak",
+    "MaskKeys",
     "Matrix",
     "MockFile",
     "ModelType",
@@ -69,6 +82,7 @@ __all__ = [
     "Operation",
     "OperationMissing",
     "Options",
+    "PairSeeds",
     "Parameters",
     "Plugin",
     "PreprocessingStep",
@@ -78,11 +92,15 @@ __all__ = [
     "PublicCipher",
     "Records",
     "Release",
+    "RingVector",
+    "Roster",
     "SecretCipher",
     "Sequence",
     "Shard",
     "SourceFile",
     "State",
+    "SumBackend",
+    "SumContext",
     "Summary",
     "Text",
     "TokenBackend",
@@ -93,6 +111,9 @@ __all__ = [
     "UnreadableDataset",
     "ValueKind",
     "Verdict",
+    "WholeNumbers",
+    "add_contributions",
+    "checked_ring",
     "derive",
     "hookimpl",
 ]

@@ -50,7 +50,10 @@ class BackendStatus(StrEnum):
 
 
 class KeyHolders(StrEnum):
-    """Who holds the key: nobody (there is none), or all owners of the run, by an agreement end to end."""
+    """Who holds the key: nobody (there is none), or the owners of the run, by an agreement end to end.
+
+    All owners hold one key; in a `SumBackend` each pair of them holds one of its own.
+    """
 
     NOBODY = "nobody"
     OWNERS = "owners"

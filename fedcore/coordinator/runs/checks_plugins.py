@@ -173,7 +173,7 @@ def _trial_features(kind: ValueKind) -> Features:
 
 def _is_keyed(registry: Registry, name: str) -> bool:
     found = registry.of_type(EncryptionBackend, name)
-    return found.key_holders is KeyHolders.OWNERS
+    return issubclass(found, TokenBackend) and found.key_holders is KeyHolders.OWNERS
 
 
 def _operations(registry: Registry, name: str) -> frozenset[Operation]:
