@@ -44,8 +44,8 @@ class FixedPoint:
     def __post_init__(self) -> None:
         if not 0 <= self.fraction_bits <= MOST_FRACTION_BITS:
             raise out_of_range(f"fixed point has between 0 and {MOST_FRACTION_BITS} bits of fraction")
-        if not (math.isfinite(self.largest) and self.largest > 0):
-            raise out_of_range("the largest number in fixed point is finite and above 0")
+        if not math.isfinite(self.largest):
+            raise out_of_range("the largest number in fixed point is finite")
         _prove_room(self.owners, self.most)
 
     @property

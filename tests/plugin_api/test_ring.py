@@ -131,8 +131,8 @@ def test_what_is_not_finite_is_refused(value: float) -> None:
 @pytest.mark.parametrize(
     ("bits", "largest", "owners"),
     [
-        (-1, 1.0, 3),
-        (63, 1.0, 3),
+        (-1, 100.0, 3),
+        (63, 1e-6, 3),
         (20, 0.0, 3),
         (20, -1.0, 3),
         (20, math.nan, 3),

@@ -171,6 +171,7 @@ VALUES = {"values": np.arange(3, dtype=np.uint64)}
 def test_a_contribution_comes_back_from_its_bytes() -> None:
     sent = Contribution("sums", CAST.roster.transcript, SumContext("update", 1, 3), 0, VALUES["values"])
     assert sent.pack() == pack_arrays(VALUES, GOOD)
+    assert "values" not in repr(sent)
     back = Contribution.unpack(sent.pack())
     assert replace(back, values=sent.values).pack() == sent.pack()
     assert (back.values == sent.values).all()
