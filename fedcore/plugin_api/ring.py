@@ -114,7 +114,7 @@ def _prove_room(owners: int, most: int) -> None:
 
 
 def _signed(total: RingVector, most: int) -> NDArray[np.int64]:
-    sums = checked_ring(total, len(total)).view(np.int64)
+    sums = checked_ring(total, np.size(total)).view(np.int64)
     if len(sums) and (int(sums.max()) > most or int(sums.min()) < -most):
         raise out_of_range("a sum is larger than all owners together can make it")
     return sums

@@ -223,7 +223,9 @@ def test_a_sum_that_no_owners_can_have_is_refused(most: int) -> None:
     assert WholeNumbers(10, 3).from_ring(np.array([30, -30 % 2**64], np.uint64)).tolist() == [30, -30]
 
 
-@pytest.mark.parametrize("total", [np.array([1]), np.array([1.0]), np.ones((2, 2), np.uint64)])
+@pytest.mark.parametrize(
+    "total", [np.array([1]), np.array([1.0]), np.ones((2, 2), np.uint64), np.ones((), np.uint64)]
+)
 def test_a_sum_that_is_not_in_the_ring_is_refused(total: Any) -> None:
     assert code_of(lambda: FixedPoint(8, 10.0, 3).from_ring(total)) is RefusalCode.ARTEFACT_INVALID
     assert code_of(lambda: checked_ring(total, 1)) is RefusalCode.ARTEFACT_INVALID
