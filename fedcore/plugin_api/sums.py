@@ -214,7 +214,7 @@ def add_contributions(
     parts: Iterable[Contribution], backend: str, roster: Roster, context: SumContext
 ) -> RingVector:
     """The sum of one contribution of each owner of the roster. Each is added as it comes, and may be forgotten then."""
-    total = np.zeros(context.length, np.uint64)
+    total: RingVector | None = None
     transcript = roster.transcript
     missing = set(range(len(roster)))
     for part in parts:
@@ -225,8 +225,9 @@ def add_contributions(
                 f"the contribution of place {part.place} came before, or its owner is not on the roster"
             )
         missing.remove(part.place)
-        total += checked_ring(part.values, context.length)
-    if missing:
+        values = checked_ring(part.values, context.length)
+        total = values.copy() if total is None else np.add(total, values, out=total)
+    if missing or total is None:
         places = ", ".join(map(str, sorted(missing)))
         raise WireError(RefusalCode.TOO_FEW_OWNERS, f"the contributions of the places {places} are missing")
     return total
