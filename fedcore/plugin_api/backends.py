@@ -27,6 +27,7 @@ class Leak(StrEnum):
     FREQUENCY = "frequency"
     CO_OCCURRENCE = "co_occurrence"
     ORDER = "order"
+    LENGTHS = "lengths"
     PLAINTEXT = "plaintext"
 
 
@@ -37,6 +38,7 @@ LEAK_TEXTS: dict[Leak, str] = {
     Leak.FREQUENCY: "how often each token occurs",
     Leak.CO_OCCURRENCE: "which tokens occur together in a row",
     Leak.ORDER: "the order of a row's tokens, where the pipeline ends in sequences",
+    Leak.LENGTHS: "how many numbers there are",
     Leak.PLAINTEXT: "the tokens themselves",
 }
 
@@ -48,10 +50,34 @@ class BackendStatus(StrEnum):
 
 
 class KeyHolders(StrEnum):
-    """Who holds the key: nobody (there is none), or all owners of the run, by an agreement end to end."""
+    """Who holds the key: nobody (there is none), or the owners of the run, by an agreement end to end.
+
+    All owners hold one key; in a `SumBackend` each pair of them holds one of its own.
+    """
 
     NOBODY = "nobody"
     OWNERS = "owners"
+
+
+class Operation(StrEnum):
+    """What can be computed on protected values. `OPERATION_TEXTS` says it in plain words."""
+
+    EQUALITY = "equality"
+    ADD = "add"
+    ADD_PLAIN = "add_plain"
+    MULTIPLY = "multiply"
+    MULTIPLY_PLAIN = "multiply_plain"
+    APPEND = "append"
+
+
+OPERATION_TEXTS: dict[Operation, str] = {
+    Operation.EQUALITY: "see which values are equal",
+    Operation.ADD: "add protected numbers",
+    Operation.ADD_PLAIN: "add known numbers to protected ones",
+    Operation.MULTIPLY: "multiply protected numbers",
+    Operation.MULTIPLY_PLAIN: "multiply protected numbers by known ones",
+    Operation.APPEND: "append numbers to protected ones without opening them",
+}
 
 
 class EncryptionBackend(Plugin[SomeOptions]):
@@ -62,7 +88,7 @@ class EncryptionBackend(Plugin[SomeOptions]):
     `renames_only`: whether tokens are merely renamed (then what leaves is called pseudonymised).
     """
 
-    operations: ClassVar[frozenset[str]]
+    operations: ClassVar[frozenset[Operation]]
     protects: ClassVar[frozenset[Protects]]
     leakage: ClassVar[frozenset[Leak]]
     trust: ClassVar[tuple[str, ...]]

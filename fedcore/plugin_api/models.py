@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from fedcore.plugin_api.backends import Operation
 from fedcore.plugin_api.plugins import Plugin, SomeOptions
 from fedcore.plugin_api.values import Features, ValueKind
 from fedcore.wire.spec import Protocol, Training
@@ -49,7 +50,7 @@ class ModelType(Plugin[SomeOptions]):
     needs of an encryption backend (compared once, when a run is submitted)."""
 
     takes: ClassVar[frozenset[ValueKind]]
-    operations: ClassVar[Mapping[Protocol, frozenset[str]]]
+    operations: ClassVar[Mapping[Protocol, frozenset[Operation]]]
 
     @abstractmethod
     def initial(self, features: Features, classes: int, training: Training) -> Parameters:

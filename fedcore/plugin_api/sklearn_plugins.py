@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from fedcore.plugin_api.backends import Operation
 from fedcore.plugin_api.checks import check_finite, check_rows
 from fedcore.plugin_api.models import LabelledRows, ModelType, Parameters, Progress, TrainingOutcome
 from fedcore.plugin_api.plugins import InvalidOptions, SomeOptions
@@ -87,10 +88,10 @@ class SklearnModel(ModelType[SomeOptions]):
     """
 
     takes: ClassVar[frozenset[ValueKind]] = frozenset({ValueKind.MATRIX})
-    operations: ClassVar[Mapping[Protocol, frozenset[str]]] = {
+    operations: ClassVar[Mapping[Protocol, frozenset[Operation]]] = {
         Protocol.LOCAL: frozenset(),
         Protocol.REFERENCE: frozenset(),
-        Protocol.POOLED: frozenset({"equality"}),
+        Protocol.POOLED: frozenset({Operation.EQUALITY}),
     }
     fitted: ClassVar[tuple[str, ...]]
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from fedcore.plugin_api.backends import Operation
 from fedcore.plugin_api.checks import check_finite, check_rows
 from fedcore.plugin_api.models import (
     LabelledRows,
@@ -46,10 +47,10 @@ class TorchModelType(ModelType[SomeOptions]):
     """
 
     takes: ClassVar[frozenset[ValueKind]] = frozenset({ValueKind.MATRIX, ValueKind.SEQUENCE})
-    operations: ClassVar[Mapping[Protocol, frozenset[str]]] = {
+    operations: ClassVar[Mapping[Protocol, frozenset[Operation]]] = {
         Protocol.LOCAL: frozenset(),
         Protocol.REFERENCE: frozenset(),
-        Protocol.POOLED: frozenset({"equality"}),
+        Protocol.POOLED: frozenset({Operation.EQUALITY}),
     }
     sparse: ClassVar[bool] = False
 

@@ -56,9 +56,9 @@ def seal_shares(
         SealedShare(
             to=peer,
             sealed=base64.b64encode(
-                ChaCha20Poly1305(_pair_key(ephemeral, ephemerals[peer], transcript, host, peer)).encrypt(
-                    _NONCE, contribution, transcript.encode()
-                )
+                ChaCha20Poly1305(
+                    pair_key(ephemeral, ephemerals[peer], transcript, f"share/{host}/{peer}")
+                ).encrypt(_NONCE, contribution, transcript.encode())
             ).decode("ascii"),
         )
         for peer in sorted(ephemerals)
@@ -77,7 +77,7 @@ def open_share(
 
     Raises `WireError` (`key_agreement_failed`).
     """
-    key = _pair_key(ephemeral, ephemerals[sender], transcript, sender, share.to)
+    key = pair_key(ephemeral, ephemerals[sender], transcript, f"share/{sender}/{share.to}")
     try:
         contribution = ChaCha20Poly1305(key).decrypt(
             _NONCE, base64.b64decode(share.sealed), transcript.encode()
@@ -108,13 +108,15 @@ def check_proofs(run_key: bytes, transcript: str, proofs: Mapping[str, str]) -> 
             raise WireError(RefusalCode.KEY_AGREEMENT_FAILED, f"{host} holds another key")
 
 
-def _pair_key(
-    ephemeral: X25519PrivateKey, peer_ephemeral: str, transcript: str, sender: str, receiver: str
-) -> bytes:
+def pair_key(ephemeral: X25519PrivateKey, peer_ephemeral: str, transcript: str, purpose: str) -> bytes:
+    """A key of 32 bytes for one purpose that only the two owners of these ephemeral keys can compute.
+
+    Raises `WireError` (`key_agreement_failed`) for a key of the peer that is malformed or of small order.
+    """
     try:
         secret = ephemeral.exchange(X25519PublicKey.from_public_bytes(decode_key(peer_ephemeral)))
     except ValueError:
         # An all-zero secret (RFC 7748, section 6.1): the peer sent a point of small order.
         raise WireError(RefusalCode.KEY_AGREEMENT_FAILED, "an ephemeral key is unusable") from None
-    info = f"fedcore/agreement/share/{sender}/{receiver}".encode()
+    info = f"fedcore/agreement/{purpose}".encode()
     return HKDF(SHA256(), KEY_BYTES, salt=bytes.fromhex(transcript), info=info).derive(secret)

@@ -57,6 +57,8 @@ class RefusalCode(StrEnum):
     STATE_MISMATCH = "state_mismatch"
     ARTEFACT_INVALID = "artefact_invalid"
     NOT_FINITE = "not_finite"
+    KEY_INVALID = "key_invalid"
+    OUT_OF_RANGE = "out_of_range"
     PLUGIN_CONFINED = "plugin_confined"
     RELEASE_REFUSED = "release_refused"
     RESOURCE_LIMIT = "resource_limit"
@@ -141,6 +143,10 @@ EXPLANATIONS: dict[RefusalCode, str] = {
     RefusalCode.ARTEFACT_INVALID: "An artefact does not have the digest, seal or form that it should have. Submit "
     "the run again; if it repeats, compare the versions of both sides.",
     RefusalCode.NOT_FINITE: "A value is NaN or infinite. Lower the learning rate, or look at the data.",
+    RefusalCode.KEY_INVALID: "A key of the encryption backend is weak, malformed, or not the one that was announced. "
+    "Submit the run again; if it repeats, a host or the coordinator alters messages.",
+    RefusalCode.OUT_OF_RANGE: "A number, or the result of a calculation, is larger than the encryption backend can "
+    "hold. Scale the data down, or choose options with more room.",
     RefusalCode.PLUGIN_CONFINED: "A third-party plugin tried something that its process may not do, or the host "
     "cannot confine it. Ask the owner, whose log names the plugin.",
     RefusalCode.RELEASE_REFUSED: "A check that the owner has added refused to let the result leave. Ask the owner "

@@ -9,7 +9,7 @@ import numpy as np
 
 from fedcore.coordinator.runs.flow import FittedPlace
 from fedcore.coordinator.runs.problems import Problem, Problems
-from fedcore.plugin_api.backends import EncryptionBackend, KeyHolders, TokenBackend
+from fedcore.plugin_api.backends import EncryptionBackend, KeyHolders, Operation, TokenBackend
 from fedcore.plugin_api.models import LabelledRows, ModelType, TrainingDiverged
 from fedcore.plugin_api.pipeline import BuiltPipeline, InvalidPipeline
 from fedcore.plugin_api.plugins import InvalidOptions
@@ -173,8 +173,8 @@ def _trial_features(kind: ValueKind) -> Features:
 
 def _is_keyed(registry: Registry, name: str) -> bool:
     found = registry.of_type(EncryptionBackend, name)
-    return found.key_holders is KeyHolders.OWNERS
+    return issubclass(found, TokenBackend) and found.key_holders is KeyHolders.OWNERS
 
 
-def _operations(registry: Registry, name: str) -> frozenset[str]:
+def _operations(registry: Registry, name: str) -> frozenset[Operation]:
     return registry.of_type(EncryptionBackend, name).operations

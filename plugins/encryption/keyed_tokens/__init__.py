@@ -30,6 +30,7 @@ from fedcore.plugin_api import (
     BackendStatus,
     KeyHolders,
     Leak,
+    Operation,
     Options,
     Protects,
     Pseudonyms,
@@ -48,7 +49,7 @@ class KeyedTokens(TokenBackend[Options]):
     name = "keyed_tokens"
     version = "1"
     summary = "Tokens renamed under a key of the owners: pseudonymised, so equality and frequency still show."
-    operations = frozenset({"equality"})
+    operations = frozenset({Operation.EQUALITY})
     protects = frozenset({Protects.TOKENS})
     leakage = frozenset(
         {Leak.SIZES, Leak.LABELS, Leak.EQUALITY, Leak.FREQUENCY, Leak.CO_OCCURRENCE, Leak.ORDER}

@@ -13,6 +13,7 @@ from fedcore.plugin_api import (
     BackendStatus,
     KeyHolders,
     Leak,
+    Operation,
     Options,
     Protects,
     Pseudonyms,
@@ -29,9 +30,9 @@ class Plaintext(TokenBackend[Options]):
     name = "plaintext"
     version = "1"
     summary = "No protection: for an owner's own host, and for a reference host trusted with plaintext."
-    operations = frozenset({"equality"})
+    operations = frozenset({Operation.EQUALITY})
     protects: ClassVar[frozenset[Protects]] = frozenset()
-    leakage = frozenset(Leak)
+    leakage = frozenset(Leak) - {Leak.LENGTHS}
     trust = (
         "Whoever receives the features can read the tokens of every row.",
         "Where a step is fitted over all owners (a joint vocabulary), every owner of the run can read which tokens "

@@ -67,7 +67,7 @@ def test_plaintext_refuses_a_key() -> None:
 
 def test_keyed_tokens_declare_what_they_leak_and_who_could_read_rows() -> None:
     assert KeyedTokens.renames_only
-    assert KeyedTokens.leakage == set(Leak) - {Leak.PLAINTEXT}
+    assert KeyedTokens.leakage == set(Leak) - {Leak.PLAINTEXT, Leak.LENGTHS}
     assert KeyedTokens.key_holders is KeyHolders.OWNERS
     assert KeyedTokens.minimum_owners == 2
     assert any(
