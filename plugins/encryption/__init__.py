@@ -6,10 +6,12 @@ from typing import Any
 
 from fedcore.plugin_api import EncryptionBackend, hookimpl
 
+from .elgamal import ElGamal, ElGamalCounts
 from .keyed_tokens import KeyedTokens
 from .plaintext import Plaintext
+from .rsa import Rsa
 
 
 @hookimpl
 def fedcore_encryption_backends() -> list[type[EncryptionBackend[Any]]]:
-    return [KeyedTokens, Plaintext]
+    return [KeyedTokens, Plaintext, ElGamal, ElGamalCounts, Rsa]
