@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+import re
 from functools import reduce
 from math import prod
+from pathlib import Path
 from typing import Any
 
 import gmpy2
@@ -235,6 +237,21 @@ def test_a_ciphertext_has_two_halves_of_one_length(pair: KeyPair) -> None:
     assert public.unpack(
         pack_ciphertext("elgamal", key.digest, {"first": two, "second": two}, combined=1)
     ).length
+
+
+@pytest.mark.parametrize(("name", "bytes_each"), [("ffdhe3072", 768), ("ffdhe4096", 1024)])
+def test_a_number_takes_two_elements(name: str, bytes_each: int) -> None:
+    for backend in (ElGamal({"group": name}), ElGamalCounts({"group": name})):
+        public = backend.public(backend.generate_keys().public)
+        one, more = (len(public.encrypt(numbers(*[1] * length)).pack()) for length in (11, 12))
+        assert more - one == bytes_each
+
+
+def test_the_example_on_the_page_runs() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "elgamal.md").read_text()
+    (example,) = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    assert "assert secret.decrypt" in example
+    exec(compile(example, "elgamal.md", "exec"), {})
 
 
 # -- options

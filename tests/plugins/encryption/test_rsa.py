@@ -155,6 +155,13 @@ def test_one_bad_number_among_many_is_found(pair: KeyPair) -> None:
     assert not key.have_no_common_factor([*[2, 3, 5, 7] * 10, 11 * factor, 13])
 
 
+def test_a_number_takes_as_many_bytes_as_the_modulus(pair: KeyPair) -> None:
+    public = Rsa().public(pair.public)
+    assert (
+        len(public.encrypt(numbers(*[1] * 12)).pack()) - len(public.encrypt(numbers(*[1] * 11)).pack()) == 384
+    )
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [
