@@ -67,7 +67,7 @@ class RsaPublic(PublicCipher[RsaCiphertext]):
         if arrays.keys() != {_NUMBERS}:
             raise invalid("a ciphertext has one array: numbers")
         values = [gmpy2.mpz(value) for value in array_to_integers(arrays[_NUMBERS], self._key.width)]
-        if not all(0 < value < self._key.modulus for value in values):
+        if not all(value < self._key.modulus for value in values):
             raise invalid("a ciphertext is out of range")
         if not self._key.have_no_common_factor(values):
             raise invalid("a ciphertext has a factor in common with the modulus")

@@ -71,7 +71,7 @@ class PublicKey:
         return gmpy2.powmod(number, EXPONENT, self.modulus)
 
     def have_no_common_factor(self, numbers: Iterable[Any]) -> bool:
-        """Whether no number has a factor with the modulus, by one look at the product of all."""
+        """Whether no number has a factor with the modulus, as 0 has, by one look at the product of all."""
         product = gmpy2.mpz(1)
         for number in numbers:
             product = product * number % self.modulus
