@@ -16,7 +16,7 @@ from fedcore.owner.installed import allowed_registry
 from fedcore.owner.journal import Journal, JournalError
 from fedcore.owner.ledger import LedgerError, open_ledger
 from fedcore.owner.mocks import MockProblem
-from fedcore.plugin_api.backends import LEAK_TEXTS, EncryptionBackend, Leak
+from fedcore.plugin_api.backends import LEAK_TEXTS, BackendStatus, EncryptionBackend, Leak
 from fedcore.plugin_api.footprint import distribution_digest
 from fedcore.plugin_api.registry import (
     BUILT_IN,
@@ -45,7 +45,8 @@ def what_it_shows(backend: type[EncryptionBackend[Any]]) -> str:
     """What a backend shows of the rows that it protects, by its own declaration."""
     shown = "; ".join(LEAK_TEXTS[leak] for leak in sorted(backend.leakage))
     word = "pseudonymises (it encrypts nothing) and shows" if backend.renames_only else "shows"
-    return f"{word}: {shown}"
+    teaching = "is for teaching only and " * (backend.status is BackendStatus.TEACHING)
+    return f"{teaching}{word}: {shown}"
 
 
 def _problems(home: Home, policy: Config) -> Iterator[Problem]:
@@ -111,6 +112,7 @@ def _missing_plugins(registry: Registry, name: str, offer: Dataset) -> Iterator[
         "backends": ("encryption", offer.backends),
         "models": ("models", offer.models),
         "character_steps": ("preprocessing", offer.character_steps),
+        "teaching_backends": ("encryption", offer.teaching_backends),
     }
     for setting, (group, names) in wanted.items():
         for missing in sorted(set(names) - set(registry.names(group))):
@@ -233,6 +235,12 @@ def _remarks(registry: Registry, offer: Dataset) -> Iterator[str]:
         where = " It is used within this host, or towards the reference host, only." * (
             Leak.PLAINTEXT in backend.leakage
         )
+        if backend.status is BackendStatus.TEACHING and name not in offer.teaching_backends:
+            yield (
+                f"names backend {name}, which is for teaching only: nothing runs under it unless teaching_backends "
+                "names it too."
+            )
+            continue
         yield f"allows backend {name}, which {what_it_shows(backend)}.{where}"
     if offer.character_steps:
         steps = ", ".join(offer.character_steps)

@@ -155,6 +155,10 @@ class Dataset(Section):
         default=(),
         description="steps whose tokens are pieces of words, allowed by name under backends that merely rename tokens",
     )
+    teaching_backends: tuple[Name, ...] = Field(
+        default=(),
+        description="those of the backends that are for teaching only, allowed by name although they protect little",
+    )
     epsilon: Literal["none"] | Annotated[float, Field(gt=0, le=1e6)] = Field(
         default="none",
         description="the most privacy a run may cost; with a number, runs without one are refused",

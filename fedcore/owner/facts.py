@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from fedcore.owner.config import Config
 from fedcore.owner.limits import Limits
-from fedcore.plugin_api.backends import KeyHolders, Leak
+from fedcore.plugin_api.backends import BackendStatus, KeyHolders, Leak
 from fedcore.wire.access import AccessRequest
 from fedcore.wire.codes import RefusalCode
 from fedcore.wire.orders import Order, Phase, PluginPin
@@ -58,6 +58,7 @@ class BackendFacts:
     key_holders: KeyHolders
     leakage: frozenset[Leak]
     minimum_owners: int
+    status: BackendStatus
 
 
 @dataclass(frozen=True)

@@ -127,4 +127,5 @@ def _backend_facts(backend: type[EncryptionBackend[Any]]) -> BackendFacts:
         key_holders=backend.key_holders,
         leakage=backend.leakage,
         minimum_owners=backend.minimum_owners,
+        status=backend.status,
     )

@@ -100,6 +100,7 @@ RULES = Rules(
         uses.plaintext_goes_to_the_reference_host_only,
         uses.reference_host_is_trusted,
         uses.character_steps_are_named,
+        uses.teaching_backend_is_named,
         grants.grant_takes_effect,
         privacy.ledger_is_not_held,
         privacy.privacy_limit_is_kept,

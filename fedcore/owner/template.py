@@ -55,6 +55,7 @@ distribution = "fedcore"               # (SHA-256 of its code, which `check` pri
 # backends = ["plaintext", "keyed_tokens"]   # plaintext stays here (local) or goes to the reference host
 # models = ["linear", "mlp"]
 # character_steps = []                 # "char_ngrams" only with care: renaming hardly hides pieces of words
+# teaching_backends = []               # "rsa" too, for data that is nobody's secret: known attacks break it
 # epsilon = "none"                     # a number: the most that a run may cost; runs that promise none are refused
 # epsilon_total = "none"               # a number: the most that all runs of all grants may cost together, ever
 # delta = 1e-6                         # the chance that a row is told apart further than that

@@ -115,8 +115,8 @@ class SecretCipher(ABC, Generic[SomeCiphertext]):
 class CipherBackend(EncryptionBackend[SomeOptions]):
     """A backend that protects numbers under a key pair.
 
-    `domain` says which numbers, `largest` how large one may be (its absolute value, where it is encrypted), `most` how
-    often an operation may be done on what came of one encryption, and `tolerance` how far a number may come back
+    `domain` says which numbers, `largest` and `smallest` between which bounds they lie where they are encrypted, `most`
+    how often an operation may be done on what came of one encryption, and `tolerance` how far a number may come back
     from what it should be: 0 for exact ones.
     """
 
@@ -125,7 +125,12 @@ class CipherBackend(EncryptionBackend[SomeOptions]):
     @property
     @abstractmethod
     def largest(self) -> float | int:
-        """The largest absolute value that is encrypted."""
+        """The largest number that is encrypted."""
+
+    @property
+    def smallest(self) -> float | int:
+        """The smallest number that is encrypted: as far below zero as `largest` is above it, or what a backend says."""
+        return -self.largest
 
     @property
     @abstractmethod

@@ -82,8 +82,10 @@ class CipherBackendContract:
         assert ciphertext.length == length
         self.assert_close(backend, backend.secret(pair).decrypt(ciphertext), numbers)
 
-    def test_the_largest_number_comes_back(self, backend: CipherBackend[Any], pair: KeyPair) -> None:
-        for number in {backend.largest, -backend.largest if backend.domain is Domain.REALS else 1}:
+    def test_the_largest_and_the_smallest_number_come_back(
+        self, backend: CipherBackend[Any], pair: KeyPair
+    ) -> None:
+        for number in (backend.largest, backend.smallest):
             numbers = self.array(backend, [number])
             found = backend.secret(pair).decrypt(backend.public(pair.public).encrypt(numbers))
             self.assert_close(backend, found, numbers)
@@ -160,8 +162,10 @@ class CipherBackendContract:
     def test_numbers_that_it_cannot_hold_are_refused(
         self, backend: CipherBackend[Any], public: PublicCipher[Any]
     ) -> None:
-        too_large: Any = backend.largest + 1 if isinstance(backend.largest, int) else 1.001 * backend.largest
-        wrong = [(too_large, RefusalCode.OUT_OF_RANGE)]
+        beyond: list[Any] = [backend.largest + 1, backend.smallest - 1]
+        if backend.domain is Domain.REALS:
+            beyond = [1.001 * backend.largest, 1.001 * backend.smallest]
+        wrong = [(number, RefusalCode.OUT_OF_RANGE) for number in beyond]
         if backend.domain is Domain.REALS:
             wrong += [(np.nan, RefusalCode.NOT_FINITE), (-np.inf, RefusalCode.NOT_FINITE)]
         else:

@@ -6,11 +6,13 @@ from typing import Any
 
 from fedcore.plugin_api import EncryptionBackend, hookimpl
 
+from .elgamal import ElGamal, ElGamalCounts
 from .keyed_tokens import KeyedTokens
 from .pairwise_masks import PairwiseMasks
 from .plaintext import Plaintext
+from .rsa import Rsa
 
 
 @hookimpl
 def fedcore_encryption_backends() -> list[type[EncryptionBackend[Any]]]:
-    return [KeyedTokens, PairwiseMasks, Plaintext]
+    return [KeyedTokens, PairwiseMasks, Plaintext, ElGamal, ElGamalCounts, Rsa]

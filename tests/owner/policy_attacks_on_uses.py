@@ -13,6 +13,7 @@ from .policy_cases import (
     REFERENCE,
     SOUTH,
     STRANGER,
+    TEACHING,
     card,
 )
 
@@ -114,5 +115,19 @@ ON_USES = [
         POOLED.but(
             spec={"pipeline": NGRAMS}, request={"pipelines": (NGRAMS,)}, character_steps=("char_ngrams",)
         ),
+    ),
+    Attack(
+        "rows are protected by a backend for teaching that the policy names among all backends only",
+        "teaching_backend_is_named",
+        RefusalCode.BACKEND_NOT_ALLOWED,
+        "teaching_backends of [datasets.access-2026]",
+        TEACHING.with_dataset_policy(teaching_backends=[]),
+    ),
+    Attack(
+        "rows are protected by another backend for teaching than the policy names",
+        "teaching_backend_is_named",
+        RefusalCode.BACKEND_NOT_ALLOWED,
+        "rsa is for teaching only",
+        TEACHING.with_dataset_policy(teaching_backends=["caesar"]),
     ),
 ]

@@ -23,7 +23,7 @@ from fedcore.owner.facts import (
     Ruling,
 )
 from fedcore.owner.limits import Limits
-from fedcore.plugin_api.backends import KeyHolders, Leak
+from fedcore.plugin_api.backends import BackendStatus, KeyHolders, Leak
 from fedcore.wire.access import AccessRequest, Grant
 from fedcore.wire.keys import HostCard, SealingKey, SigningKey
 from fedcore.wire.orders import Order, Phase, PluginPin, order_id
@@ -49,12 +49,21 @@ KEYED_TOKENS = BackendFacts(
     key_holders=KeyHolders.OWNERS,
     leakage=frozenset({Leak.SIZES, Leak.EQUALITY}),
     minimum_owners=2,
+    status=BackendStatus.STABLE,
 )
 PLAINTEXT = BackendFacts(
     renames_only=False,
     key_holders=KeyHolders.NOBODY,
     leakage=frozenset({Leak.SIZES, Leak.PLAINTEXT}),
     minimum_owners=1,
+    status=BackendStatus.STABLE,
+)
+RSA = BackendFacts(
+    renames_only=False,
+    key_holders=KeyHolders.OWNERS,
+    leakage=frozenset({Leak.LENGTHS, Leak.EQUALITY, Leak.FREQUENCY}),
+    minimum_owners=2,
+    status=BackendStatus.TEACHING,
 )
 
 
@@ -276,6 +285,17 @@ LOCAL = POOLED.but(
     backend=PLAINTEXT,
     spec={"protocol": Protocol.LOCAL, "backend": PluginChoice(name="plaintext")},
 )
+TEACHING = (
+    POOLED.with_dataset_policy(backends=["rsa"], teaching_backends=["rsa"])
+    .with_ceilings(backends=["rsa"])
+    .but(
+        backend=RSA,
+        spec={"backend": PluginChoice(name="rsa")},
+        request={"backends": ("rsa",)},
+    )
+)
+"""A run under a backend for teaching, which the policy names as such."""
+
 PRIVATE = LOCAL.but(
     spec={"privacy": Privacy(epsilon_micro=1_000_000, delta=1e-6)},
     request={"privacy": Privacy(epsilon_micro=3_000_000, delta=1e-6)},

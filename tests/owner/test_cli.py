@@ -154,6 +154,29 @@ def test_check_explains_ceilings_and_says_what_waits(ready: Home, call: Call) ->
     assert "take effect as soon as they are approved at the coordinator" in result.stdout
 
 
+def test_check_says_that_a_backend_for_teaching_does_not_run_unless_it_is_named_as_such(
+    ready: Home, call: Call
+) -> None:
+    text = ready.config_path.read_text()
+    ready.config_path.write_text(text.replace('"keyed_tokens"]', '"keyed_tokens", "rsa"]'))
+    told = call("check").stdout
+    assert "names backend rsa, which is for teaching only: nothing runs under it" in told
+    assert "allows backend rsa" not in told
+    named = ready.config_path.read_text().replace(
+        "download = true\nretention", 'teaching_backends = ["rsa"]\nretention'
+    )
+    ready.config_path.write_text(named)
+    result = call("check")
+    assert result.exit_code == 0, result.stderr
+    assert "allows backend rsa, which is for teaching only and shows: which tokens are equal" in result.stdout
+    assert "those of the backends that are for teaching only, allowed by name" in result.stdout
+    ready.config_path.write_text(named.replace('["rsa"]', '["rot13"]'))
+    assert (
+        "[datasets.access-2026] teaching_backends: there is no encryption plugin 'rot13'"
+        in call("check").stderr
+    )
+
+
 def test_ceilings_beyond_the_datasets_own_settings_are_mistakes(ready: Home, call: Call) -> None:
     text = ready.config_path.read_text().replace("download = true\nretention", "epsilon = 2.0\nretention")
     ready.config_path.write_text(text)

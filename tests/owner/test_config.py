@@ -54,7 +54,8 @@ def problem(text: str) -> str:
 
 def test_what_the_file_does_not_say_is_not_allowed() -> None:
     offer = parse_config(VALID).datasets["access-2026"]
-    assert (offer.purposes, offer.protocols, offer.backends, offer.models, offer.character_steps) == ((),) * 5
+    assert (offer.purposes, offer.protocols, offer.backends, offer.models) == ((),) * 4
+    assert (offer.character_steps, offer.teaching_backends) == ((),) * 2
     assert not offer.download
     assert not parse_config(VALID).reference.serves
     assert parse_config(VALID).plugins == ()

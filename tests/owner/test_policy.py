@@ -31,6 +31,7 @@ from .policy_cases import (
     SERVING,
     SOUTH,
     STRANGER,
+    TEACHING,
     VERSION,
     Case,
     card,
@@ -48,10 +49,11 @@ def refusal(case: Case, rules: Rules = RULES) -> Refused:
 
 @pytest.mark.parametrize(
     "case",
-    [POOLED, LOCAL, PRIVATE, REQUIRED, REFERENCE, SERVING, CLOSING],
+    [POOLED, LOCAL, TEACHING, PRIVATE, REQUIRED, REFERENCE, SERVING, CLOSING],
     ids=[
         "pooled",
         "local",
+        "with a backend for teaching that the policy names",
         "local with an epsilon",
         "with a receipt, where one is required",
         "reference",
@@ -208,6 +210,12 @@ def test_character_steps_that_the_policy_names_are_allowed() -> None:
         spec={"pipeline": NGRAMS}, request={"pipelines": (NGRAMS,)}, character_steps=("char_ngrams",)
     )
     assert decide(named.facts()) == Allowed()
+
+
+def test_a_backend_for_teaching_must_be_among_the_backends_too() -> None:
+    refused = refusal(TEACHING.with_dataset_policy(backends=["keyed_tokens"]))
+    assert refused.code is RefusalCode.BACKEND_NOT_ALLOWED
+    assert "Add it to backends" in refused.why
 
 
 def test_a_reference_host_that_also_brings_data_is_not_trusted() -> None:

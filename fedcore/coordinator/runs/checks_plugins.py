@@ -95,7 +95,7 @@ def check_backend(registry: Registry, spec: RunSpec, backend: type[EncryptionBac
     """Pooled rows are protected by a key of the owners; what stays at one owner needs no common key."""
     keyed = backend.key_holders is KeyHolders.OWNERS
     if spec.protocol is Protocol.POOLED and not keyed:
-        having = [name for name in registry.names("encryption") if _is_keyed(registry, name)]
+        having = [name for name in registry.names("encryption") if _renames_under_a_key(registry, name)]
         yield Problem(
             RefusalCode.BACKEND_NOT_ALLOWED,
             f"Under pooled, rows are protected with a key that the owners hold, and {backend.name} has none. Use "
@@ -171,7 +171,8 @@ def _trial_features(kind: ValueKind) -> Features:
     return Matrix(indptr, np.zeros(_TRIAL_ROWS, np.int32), np.ones(_TRIAL_ROWS, np.float32), 4)
 
 
-def _is_keyed(registry: Registry, name: str) -> bool:
+def _renames_under_a_key(registry: Registry, name: str) -> bool:
+    """Whether it protects the tokens of pooled rows with a key of the owners."""
     found = registry.of_type(EncryptionBackend, name)
     return issubclass(found, TokenBackend) and found.key_holders is KeyHolders.OWNERS
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from fedcore.owner.facts import Decision, Refused
 from fedcore.owner.rules.case import OwnerWork, listed, require
-from fedcore.plugin_api.backends import Leak
+from fedcore.plugin_api.backends import BackendStatus, Leak
 from fedcore.wire.codes import RefusalCode
 from fedcore.wire.spec import Protocol
 
@@ -69,6 +69,16 @@ def character_steps_are_named(work: OwnerWork) -> Decision:
         RefusalCode.STEP_NOT_ALLOWED,
         f"Backend {work.facts.spec.backend.name} only renames tokens, and the steps {listed(unnamed)} make tokens of "
         f"characters, which renaming hardly hides. Name them in character_steps of {work.subject}, or use words.",
+    )
+
+
+def teaching_backend_is_named(work: OwnerWork) -> Decision:
+    name = work.facts.spec.backend.name
+    return require(
+        work.plugins.backend.status is not BackendStatus.TEACHING or name in work.offer.teaching_backends,
+        RefusalCode.BACKEND_NOT_ALLOWED,
+        f"Backend {name} is for teaching only: known attacks break it. Choose a backend that is not, or, where the "
+        f"data is nobody's secret, name it in teaching_backends of {work.subject} too.",
     )
 
 

@@ -6,10 +6,13 @@ Each is an honest run with one thing forged, so that nothing but the rule is in 
 from __future__ import annotations
 
 from typing import Final
+from unittest.mock import patch
 
+from fedcore.plugin_api.backends import BackendStatus
 from fedcore.wire.codes import RefusalCode
 from fedcore.wire.signing import Signed
 from fedcore.wire.spec import Pipeline, PluginChoice, Protocol
+from plugins.encryption.keyed_tokens import KeyedTokens
 from tests.faults.wrong_orders import Wrong
 from tests.owner.cast import HASHED, PLAIN
 from tests.owner.hostile.forging import (
@@ -109,6 +112,13 @@ GRANT: Final = [
 
 # -- on the use
 
+
+def under_a_backend_for_teaching(scene: Scene) -> list[Signed]:
+    """The backend of the pooled run declares that it is for teaching, as `rsa` does, which no pipeline takes yet."""
+    scene.undo.enter_context(patch.object(KeyedTokens, "status", BackendStatus.TEACHING))
+    return scene.forged(Wrong(""))
+
+
 USES: Final = [
     attack_on_rule(
         "data is used for another purpose than was asked for",
@@ -195,6 +205,12 @@ USES: Final = [
         "character_steps_are_named",
         RefusalCode.STEP_NOT_ALLOWED,
         forged(spec={"pipeline": NGRAMS}, request={"pipelines": (NGRAMS,)}),
+    ),
+    attack_on_rule(
+        "rows are protected by a backend that is for teaching, though the policy names none such",
+        "teaching_backend_is_named",
+        RefusalCode.BACKEND_NOT_ALLOWED,
+        under_a_backend_for_teaching,
     ),
     attack_on_rule(
         "a run without epsilon is ordered on data for which the policy has one",
