@@ -7,9 +7,10 @@ from typing import Any
 from fedcore.plugin_api import EncryptionBackend, hookimpl
 
 from .keyed_tokens import KeyedTokens
+from .paillier import Paillier
 from .plaintext import Plaintext
 
 
 @hookimpl
 def fedcore_encryption_backends() -> list[type[EncryptionBackend[Any]]]:
-    return [KeyedTokens, Plaintext]
+    return [KeyedTokens, Paillier, Plaintext]
