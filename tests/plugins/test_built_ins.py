@@ -33,7 +33,7 @@ GROUPS = {
         "bag_of_words",
         "pad",
     },
-    "encryption": {"plaintext", "keyed_tokens"},
+    "encryption": {"plaintext", "keyed_tokens", "paillier"},
 }
 ALL = [(group, name) for group, names in GROUPS.items() for name in sorted(names)]
 

@@ -67,10 +67,19 @@ class PaillierOptions(Options):
         int, Field(ge=8, le=48, description="The bits of one number in fixed point, its sign among them")
     ] = 32
     fraction_bits: Annotated[
-        int, Field(ge=0, le=47, description="How many of these bits stand behind the point")
+        int,
+        Field(
+            ge=0, le=47, validate_default=True, description="How many of these bits stand behind the point"
+        ),
     ] = 24
     summands: Annotated[
-        int, Field(ge=2, le=65_536, description="How many numbers may be added, the first among them")
+        int,
+        Field(
+            ge=2,
+            le=65_536,
+            validate_default=True,
+            description="How many numbers may be added, the first among them",
+        ),
     ] = 32
 
     @field_validator("fraction_bits")
