@@ -4,9 +4,9 @@ A round: every owner encrypts its parameters, the coordinator unpacks, adds and 
 whoever has the secret key unpacks and opens it. Owners encrypt at the same time, each on its own host, so one of them
 counts. Every one of the three starts with the key as bytes, so making its table of powers counts too.
 
-The peer is phe, which encrypts number by number; both use GMP. Its times are those of a sample, scaled to all parameters:
-encryption, addition and opening, in fixed point as here, without what it takes to pack numbers or to give sums fresh
-randomness.
+The peer is phe, which encrypts number by number; both use GMP. Its times are those of a sample, scaled to all
+parameters: encryption, addition and opening, in fixed point as here, without what it would take to write the numbers as
+bytes or to give sums fresh randomness.
 """
 
 from __future__ import annotations
@@ -72,15 +72,18 @@ class PaillierBenchmark(Benchmark):
     def _encryption(self, backend: Paillier, pair: KeyPair, parameters: NDArray[np.float64]) -> Comparison:
         memory = _memory()
         public = backend.public(pair.public)
-        first, _ = _timed(lambda: public.encrypt(parameters))
+        public.encrypt(parameters)
         memory = _memory() - memory
         (later,) = best_seconds([lambda: public.encrypt(parameters)])
+        processor = time.process_time()
+        backend.public(pair.public).encrypt(parameters)
+        processor = time.process_time() - processor
         (whole,) = best_seconds([lambda: backend.public(pair.public).encrypt(parameters)])
         size = len(public.encrypt(parameters).pack())
         figures = {
             "with its table": f"{whole:.2f} s",
             "with a table that is there": f"{later:.2f} s",
-            "the first time": f"{first:.2f} s",
+            "processor time with its table": f"{processor:.2f} s",
             "memory": f"{memory:.0f} MB",
             "bytes": f"{size:,}, {size / (_FLOAT32 * PARAMETERS):.2f} for each byte of float32",
         }
