@@ -82,9 +82,7 @@ def generate(bits: int, short: bool) -> KeyPair:
 
 
 def weakness(p: mpz, q: mpz, bits: int) -> str | None:
-    """Why two numbers are no good secret key; `None` where they are one."""
-    if not p.bit_length() == q.bit_length() == bits // 2 or (p * q).bit_length() != bits:
-        return "the primes have a wrong length"
+    """Why two numbers of half as many bits, whose product has all, are no secret key; `None` where they are one."""
     if not p % 4 == q % 4 == 3:
         return "a prime is not 3 modulo 4"
     if abs(p - q) >> (bits // 2 - _APART) == 0:
