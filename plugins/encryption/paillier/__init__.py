@@ -6,7 +6,7 @@ look alike to whoever has only the public key, such as a coordinator that adds w
 many numbers there are, and of how many summands each is the sum. The default mode `short` rests on one
 assumption more: that a power `h^a` modulo `n` with a random exponent `a` of half as many bits as `n` cannot
 be told from one with an exponent of any size (Damgård, Jurik and Nielsen, 2010). The mode `full` does without
-it and encrypts some thirty times slower.
+it and encrypts many times slower.
 
 Who has the secret key reads every ciphertext, not only sums: it must get nothing but sums, and these checked
 to be over enough owners. What comes out of a computation is given fresh randomness before it travels, so
@@ -60,7 +60,7 @@ class PaillierOptions(Options):
         Literal["short", "full"],
         Field(
             description="short: exponents of half the modulus's length, from a table, under one assumption more; "
-            "full: as in Paillier's paper, some thirty times slower"
+            "full: as in Paillier's paper, many times slower"
         ),
     ] = "short"
     value_bits: Annotated[

@@ -55,7 +55,7 @@ class PaillierCiphertext(Ciphertext):
 
 
 class PaillierPublic(PublicCipher[PaillierCiphertext]):
-    """Encrypts and adds. It keeps a table of some 43 MB (3,072 bits, short exponents) once it has encrypted much."""
+    """Encrypts and adds. With short exponents it keeps a table, some 45 MB at 3,072 bits, once it encrypts much."""
 
     def __init__(self, data: bytes, key: PublicKey, layout: Layout) -> None:
         self.digest = key_digest(data)

@@ -4,7 +4,7 @@
 every place `i` of `a`: one multiplication for each byte, no squarings (Brickell, Gordon, McCurley and Wilson,
 "Fast exponentiation with precomputation", Eurocrypt 1992). An entry `t` is kept as `(low, log)` with `t = low
 (1 + log n)` modulo `n^2` and both numbers below `n`. The product of the factors `1 + log n` is `1 + (sum of
-logs) n`, so that only `low`, half as long as `n^2`, is multiplied. A table for 3,072 bits takes some 43 MB
+logs) n`, so that only `low`, half as long as `n^2`, is multiplied. A table for 3,072 bits takes some 45 MB
 and the time of some 30 powers without a table; it is made once that many were asked for.
 
 **Full exponents.** `r^n` for a random unit `r`, as in Paillier's paper.
