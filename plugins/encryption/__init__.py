@@ -8,6 +8,7 @@ from fedcore.plugin_api import EncryptionBackend, hookimpl
 
 from .elgamal import ElGamal, ElGamalCounts
 from .keyed_tokens import KeyedTokens
+from .paillier import Paillier
 from .pairwise_masks import PairwiseMasks
 from .plaintext import Plaintext
 from .rsa import Rsa
@@ -15,4 +16,4 @@ from .rsa import Rsa
 
 @hookimpl
 def fedcore_encryption_backends() -> list[type[EncryptionBackend[Any]]]:
-    return [KeyedTokens, PairwiseMasks, Plaintext, ElGamal, ElGamalCounts, Rsa]
+    return [KeyedTokens, PairwiseMasks, Paillier, Plaintext, ElGamal, ElGamalCounts, Rsa]

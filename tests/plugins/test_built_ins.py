@@ -33,7 +33,15 @@ GROUPS = {
         "bag_of_words",
         "pad",
     },
-    "encryption": {"plaintext", "keyed_tokens", "pairwise_masks", "elgamal", "elgamal_counts", "rsa"},
+    "encryption": {
+        "plaintext",
+        "keyed_tokens",
+        "pairwise_masks",
+        "paillier",
+        "elgamal",
+        "elgamal_counts",
+        "rsa",
+    },
 }
 ALL = [(group, name) for group, names in GROUPS.items() for name in sorted(names)]
 
