@@ -19,6 +19,7 @@ from fedcore.owner.deciding import Decided, Deciding
 from fedcore.owner.evidence import Evidence
 from fedcore.owner.facts import Refused
 from fedcore.owner.grants import GrantStore
+from fedcore.owner.held_grant import HeldGrant
 from fedcore.owner.home import Home
 from fedcore.owner.isolation import WorkFailed, refusal_of
 from fedcore.owner.journal import EntryKind, Journal, JournalError
@@ -182,7 +183,7 @@ class Answering:
                 return
             if self._grants.is_over(held.digest):
                 raise GrantOver(_REVOKED)
-            if self._clock() >= held.limits.expires_at:
+            if _has_expired(held, self._clock()):
                 raise GrantOver(_EXPIRED)
 
         return go_on
@@ -298,6 +299,10 @@ class Answering:
                 return
             self._api.upload(stored.id, ref, path, go_on)
             self._store.note_upload(stored.id, ref.digest)
+
+
+def _has_expired(held: HeldGrant, now: float) -> bool:
+    return now >= held.limits.expires_at
 
 
 def _shown_seconds(decided: Decided, seconds: Mapping[str, float]) -> dict[str, float]:

@@ -12,7 +12,7 @@ cannot overspend, since a budget is checked and booked in one transaction. Epsil
 
 What holds against a copy of the file that is put back later: the counter kept elsewhere, and what other hosts have
 seen of this ledger (`fedcore.owner.witnessing`). Where one of them knows an entry that is not here, the ledger is
-*held*, and reserves, releases and gives back nothing, until a person accepts the loss with a reason.
+*held*, and reserves and gives back nothing, until a person accepts the loss with a reason.
 """
 
 from __future__ import annotations
@@ -129,12 +129,11 @@ class Ledger:
             known = self.chain.find(RELEASED, order)
             if known is not None and known.said["answer"] == digest:
                 return
-            reserved, held = self._reserved(run), self.held()
-            if reserved is None or known is not None or held is not None:
-                why = held or "its run is not reserved."
+            reserved = self._reserved(run)
+            if reserved is None or known is not None:
                 raise LedgerError(
                     f"Order {order} must not be answered: "
-                    + (why if known is None else "another answer was released before.")
+                    + ("its run is not reserved." if known is None else "another answer was released before.")
                 )
             content = {"run": run, "answer": digest}
             self.chain.append(int(self._clock()), RELEASED, order, content, reserved.grant, reserved.dataset)

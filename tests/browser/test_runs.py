@@ -26,7 +26,7 @@ def test_a_finished_run_shows_its_metrics_by_owner_and_what_left(visit: Any, sit
 
 
 def test_a_failed_run_names_the_owner_the_dataset_and_the_remedy(visit: Any, site: Any) -> None:
-    page = visit("olga")
+    page = visit("sam")
     page.goto(site.run("failed"))
     words = page.locator(".fedcore-warning").inner_text()
     for said in (
@@ -36,6 +36,15 @@ def test_a_failed_run_names_the_owner_the_dataset_and_the_remedy(visit: Any, sit
         "Add datasets, or ask the owner",
     ):
         assert said in words
+
+
+def test_a_run_that_failed_elsewhere_names_the_host_alone_to_another_owner(visit: Any, site: Any) -> None:
+    page = visit("olga")
+    page.goto(site.run("failed"))
+    words = page.locator("#fedcore-run").inner_text()
+    assert "host south of South Bank" in words
+    assert "Why is told to the scientist" in words
+    assert "too_few_rows" not in words
 
 
 def test_a_run_in_progress_shows_its_phase_and_refreshes_by_itself(visit: Any, site: Any) -> None:

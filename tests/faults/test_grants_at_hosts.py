@@ -94,10 +94,8 @@ def test_a_revocation_on_the_host_ends_the_run_that_is_under_way(running: Runnin
         ended = federation.finish(run, 30)
         assert (ended["state"], ended["code"]) == ("failed", "grant_revoked")
         assert ended["message"].startswith(f"{federation.north.name} ({DATASET}): ")
-    assert (
-        grant_at(federation, grants[0])["at_host"]
-        == f"{federation.north.name} has revoked it, which is final."
-    )
+    final = f"{federation.north.name} has revoked it, which is final."
+    federation.until("it is told", lambda: grant_at(federation, grants[0])["at_host"] == final, 20)
 
 
 def test_a_revocation_at_the_coordinator_reaches_the_host(running: Running) -> None:

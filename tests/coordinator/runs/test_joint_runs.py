@@ -66,7 +66,6 @@ def test_a_report_tells_an_owner_no_row_count_of_another(world: Any, api: Any, b
     assert told["metrics"]["f1"] == round(run.report["metrics"]["f1"], 4)
     assert {"rows", "confusion", "roc", "precision_recall"}.isdisjoint(told["metrics"])
     assert set(told["training"]) == {"epochs"}
-    assert api(world.owners["north"]).get(f"/api/runs/{run.pk}").json()["metrics"] == told["metrics"]
     assert api(world.sam).get(f"/api/runs/{run.pk}/report").json() == run.report
     assert "rows trained on - " in words_of(browser(world.owners["north"]).get(page_of(run)))
 

@@ -23,6 +23,7 @@ from tests.owner.hostile.forging import (
     own_dataset,
     rewritten,
     runs_of_one_grant,
+    without_a_look_before_sending,
     without_counting_again,
 )
 from tests.owner.hostile.scene import Delivered, Scene
@@ -94,6 +95,8 @@ GRANT: Final = [
         "grant_has_not_expired",
         RefusalCode.GRANT_EXPIRED,
         forged(request={"expires_at": NOW - 1}, grant={"expires_at": NOW + 10**6}),
+        behind=without_a_look_before_sending,
+        second=frozenset({RefusalCode.GRANT_EXPIRED}),
     ),
     attack_on_rule(
         "the coordinator grants more runs than were asked for",

@@ -26,6 +26,7 @@ from tests.owner.hostile.forging import (
     forged,
     grant_of,
     runs_of_one_grant,
+    without_a_look_before_sending,
     without_counting_again,
 )
 from tests.owner.hostile.scene import Delivered, Scene, Told
@@ -140,6 +141,7 @@ NARROWINGS: Final = [
         {"expires_at": NOW - 1},
         ("--until", "2020-12-31"),
         pooled(),
+        {"behind": without_a_look_before_sending, "second": frozenset({RefusalCode.GRANT_EXPIRED})},
     ),
     Narrowing(
         "one run",

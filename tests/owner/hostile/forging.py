@@ -78,6 +78,11 @@ def without_counting_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Ledger, "reserve", unlimited)
 
 
+def without_a_look_before_sending(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answers leave whether their grant has ended meanwhile or not."""
+    monkeypatch.setattr("fedcore.owner.answering._has_expired", lambda held, now: False)
+
+
 def rewritten(old: str, new: str) -> Callable[[str], str]:
     """North's policy says `new` instead of `old`."""
     return lambda text: text.replace(old, new)
