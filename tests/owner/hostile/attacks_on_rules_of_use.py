@@ -96,7 +96,7 @@ GRANT: Final = [
         RefusalCode.GRANT_EXPIRED,
         forged(request={"expires_at": NOW - 1}, grant={"expires_at": NOW + 10**6}),
         behind=without_a_look_before_sending,
-        second=frozenset({RefusalCode.GRANT_EXPIRED}),
+        second=frozenset({RefusalCode.GRANT_EXPIRED, RefusalCode.OUT_OF_ORDER}),
     ),
     attack_on_rule(
         "the coordinator grants more runs than were asked for",

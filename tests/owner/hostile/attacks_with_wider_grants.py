@@ -141,7 +141,10 @@ NARROWINGS: Final = [
         {"expires_at": NOW - 1},
         ("--until", "2020-12-31"),
         pooled(),
-        {"behind": without_a_look_before_sending, "second": frozenset({RefusalCode.GRANT_EXPIRED})},
+        {
+            "behind": without_a_look_before_sending,
+            "second": frozenset({RefusalCode.GRANT_EXPIRED, RefusalCode.OUT_OF_ORDER}),
+        },
     ),
     Narrowing(
         "one run",
