@@ -4,7 +4,8 @@ from fedcore.plugin_api.testing_ciphers import CipherBackendContract
 
 class TestMyCipher(CipherBackendContract):
     @pytest.fixture(scope="class")
-    def backend(self):
+    @classmethod
+    def backend(cls):
         return MyCipher()
 """
 
@@ -42,15 +43,18 @@ class CipherBackendContract:
     """For backends that compute on encrypted numbers. Fixture: `backend`, of the class's scope."""
 
     @pytest.fixture(scope="class")
-    def backend(self) -> CipherBackend[Any]:
+    @classmethod
+    def backend(cls) -> CipherBackend[Any]:
         raise TypeError("Give the fixture `backend`.")
 
     @pytest.fixture(scope="class")
-    def pair(self, backend: CipherBackend[Any]) -> KeyPair:
+    @classmethod
+    def pair(cls, backend: CipherBackend[Any]) -> KeyPair:
         return backend.generate_keys()
 
     @pytest.fixture(scope="class")
-    def public(self, backend: CipherBackend[Any], pair: KeyPair) -> PublicCipher[Any]:
+    @classmethod
+    def public(cls, backend: CipherBackend[Any], pair: KeyPair) -> PublicCipher[Any]:
         return backend.public(pair.public)
 
     def numbers(self, backend: CipherBackend[Any], length: int, seed: int = 0) -> Numbers:

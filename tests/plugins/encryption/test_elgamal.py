@@ -38,25 +38,29 @@ def pair() -> KeyPair:
 
 class TestElGamal(CipherBackendContract):
     @pytest.fixture(scope="class")
-    def backend(self) -> CipherBackend[Any]:
+    @classmethod
+    def backend(cls) -> CipherBackend[Any]:
         return ElGamal()
 
 
 class TestElGamalOfFactorsThatFillTheGroup(CipherBackendContract):
     @pytest.fixture(scope="class")
-    def backend(self) -> CipherBackend[Any]:
+    @classmethod
+    def backend(cls) -> CipherBackend[Any]:
         return ElGamal({"group": "ffdhe4096", "bits": 1007, "factors": 4})
 
 
 class TestElGamalCounts(CipherBackendContract):
     @pytest.fixture(scope="class")
-    def backend(self) -> CipherBackend[Any]:
+    @classmethod
+    def backend(cls) -> CipherBackend[Any]:
         return ElGamalCounts()
 
 
 class TestElGamalCountsOfFewOwners(CipherBackendContract):
     @pytest.fixture(scope="class")
-    def backend(self) -> CipherBackend[Any]:
+    @classmethod
+    def backend(cls) -> CipherBackend[Any]:
         return ElGamalCounts({"largest": 1000, "largest_sum": 3999})
 
 

@@ -36,19 +36,22 @@ class PaillierContract(CipherBackendContract):
 
 class TestPaillier(PaillierContract):
     @pytest.fixture(scope="class")
-    def backend(self) -> CipherBackend[Any]:
+    @classmethod
+    def backend(cls) -> CipherBackend[Any]:
         return Paillier()
 
 
 class TestPaillierWithFullExponents(PaillierContract):
     @pytest.fixture(scope="class")
-    def backend(self) -> CipherBackend[Any]:
+    @classmethod
+    def backend(cls) -> CipherBackend[Any]:
         return Paillier({"randomness": "full", "summands": 6})
 
 
 class TestPaillierWithWideValues(PaillierContract):
     @pytest.fixture(scope="class")
-    def backend(self) -> CipherBackend[Any]:
+    @classmethod
+    def backend(cls) -> CipherBackend[Any]:
         return Paillier({"value_bits": 48, "fraction_bits": 40, "summands": 5})
 
 

@@ -43,13 +43,15 @@ class RsaContract(CipherBackendContract):
 
 class TestRsa(RsaContract):
     @pytest.fixture(scope="class")
-    def backend(self) -> CipherBackend[Any]:
+    @classmethod
+    def backend(cls) -> CipherBackend[Any]:
         return Rsa()
 
 
 class TestRsaOfFactorsThatFillTheModulus(RsaContract):
     @pytest.fixture(scope="class")
-    def backend(self) -> CipherBackend[Any]:
+    @classmethod
+    def backend(cls) -> CipherBackend[Any]:
         return Rsa({"key_bits": 4096, "bits": 1007, "factors": 4})
 
 
