@@ -35,7 +35,7 @@ pytestmark = pytest.mark.processes
 PHASES: Final = (Phase.CHECK, Phase.TRAIN, Phase.EVALUATE, Phase.CLOSE)
 EPSILON: Final = Privacy(epsilon_micro=100_000, delta=1e-6)
 QUICK: Final = Training(optimiser=PluginChoice(name="adam", options={"lr": 0.3}), epochs=2)
-PATIENCE: Final = 120
+PATIENCE: Final = 900
 
 
 class Nursery:
