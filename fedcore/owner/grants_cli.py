@@ -23,10 +23,10 @@ from fedcore.owner.grants import GrantStore, this_user
 from fedcore.owner.held_grant import GrantError, HeldGrant, short
 from fedcore.owner.home import DEFAULT_HOME, Home
 from fedcore.owner.journal import Journal
-from fedcore.owner.limits import MICRO
 from fedcore.owner.standing import Stand
 from fedcore.wire.access import Standing
 from fedcore.wire.keys import fingerprint
+from fedcore.wire.spec import in_millionths
 
 app = typer.Typer(help="What is granted on this host's data, and the last word on it.", no_args_is_help=True)
 
@@ -173,7 +173,7 @@ def _changes(
     given = {
         "releases": releases,
         "expires_at": None if until is None else _end_of(until),
-        "epsilon_micro": None if epsilon is None else round(epsilon * MICRO),
+        "epsilon_micro": None if epsilon is None else in_millionths(epsilon),
         "minimum_owners": minimum_owners,
         "protocols": _names(protocols),
         "backends": _names(backends),
