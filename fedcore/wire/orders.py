@@ -31,6 +31,7 @@ class Phase(StrEnum):
     SUMMARISE = "summarise"
     SETTLE = "settle"
     PREPARE = "prepare"
+    DEAL = "deal"
     TRAIN = "train"
     EVALUATE = "evaluate"
     CLOSE = "close"

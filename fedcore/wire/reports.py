@@ -85,6 +85,12 @@ class Prepared(Message):
     plaintext_bytes: Count
 
 
+class Dealt(Message):
+    """The dealer's correlated randomness is in the report's artefacts (role `dealt`), sealed to the compute owners."""
+
+    type: Literal["dealt"] = "dealt"
+
+
 class TrainingCurve(Message):
     """Loss and accuracy on the training batches: one value for every `every` steps, their mean, in order.
 
@@ -140,7 +146,7 @@ class Closed(Message):
 
 
 Result = Annotated[
-    Checked | Offered | Shared | Confirmed | Summarised | Settled | Prepared | Trained | Evaluated | Closed,
+    Checked | Offered | Shared | Confirmed | Summarised | Settled | Prepared | Dealt | Trained | Evaluated | Closed,
     Field(discriminator="type"),
 ]
 RESULT_TYPES: dict[Phase, type[Message]] = {
@@ -151,6 +157,7 @@ RESULT_TYPES: dict[Phase, type[Message]] = {
     Phase.SUMMARISE: Summarised,
     Phase.SETTLE: Settled,
     Phase.PREPARE: Prepared,
+    Phase.DEAL: Dealt,
     Phase.TRAIN: Trained,
     Phase.EVALUATE: Evaluated,
     Phase.CLOSE: Closed,

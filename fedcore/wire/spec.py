@@ -47,6 +47,7 @@ class Protocol(StrEnum):
     LOCAL = "local"
     REFERENCE = "reference"
     POOLED = "pooled"
+    SHARED = "shared"
 
 
 class PluginChoice(Message):
@@ -136,6 +137,7 @@ class RunSpec(SignedMessage):
     privacy: Privacy = Privacy()
     minimum_owners: Annotated[int, Field(ge=1, le=64)] = 1
     reference_host: PublicKey | None = None
+    dealer: PublicKey | None = None
     grants: Annotated[tuple[Digest, ...], Field(min_length=1, max_length=64)]
     submitted_at: Seconds
     deadline: Seconds
@@ -149,6 +151,10 @@ class RunSpec(SignedMessage):
             raise ValueError("A run names one grant for each dataset, in the order of the datasets.")
         if (self.reference_host is not None) != (self.protocol is Protocol.REFERENCE):
             raise ValueError("A reference host belongs to the protocol `reference`, and to it alone.")
+        if (self.dealer is not None) != (self.protocol is Protocol.SHARED):
+            raise ValueError("A dealer belongs to the protocol `shared`, and to it alone.")
+        if self.protocol is Protocol.SHARED and (len(self.hosts) < 2 or self.dealer in self.hosts):
+            raise ValueError("Under `shared` two owners or more take part, and the dealer is another host.")
         if self.deadline <= self.submitted_at:
             raise ValueError("The deadline lies after the submission.")
         return self
@@ -157,6 +163,11 @@ class RunSpec(SignedMessage):
     def hosts(self) -> tuple[str, ...]:
         """The signing keys of the owners that take part, in the order of the datasets."""
         return tuple(dataset.host for dataset in self.datasets)
+
+    @property
+    def compute_owners(self) -> tuple[str, ...]:
+        """The owners that compute on shares under `shared`: the first two of the spec. Else nobody."""
+        return self.hosts[:2] if self.protocol is Protocol.SHARED else ()
 
     def dataset_of(self, host: str) -> DatasetVersion | None:
         """The dataset that the owner host with this signing key brings, if it takes part."""
