@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from pydantic import JsonValue
 
-from fedcore.owner import agreement_phases, computing_phases, fitting_phases
+from fedcore.owner import agreement_phases, computing_phases, fitting_phases, sharing_phases
 from fedcore.owner.booking import Booking
 from fedcore.owner.coordinator_api import CoordinatorApi, CoordinatorRefused
 from fedcore.owner.datasets import DatasetProblem
@@ -47,6 +47,7 @@ PHASES: Final[Mapping[Phase, Carry]] = {
     Phase.SUMMARISE: fitting_phases.summarise,
     Phase.SETTLE: fitting_phases.settle,
     Phase.PREPARE: computing_phases.prepare,
+    Phase.DEAL: sharing_phases.deal,
     Phase.TRAIN: computing_phases.train,
     Phase.EVALUATE: computing_phases.evaluate,
     Phase.CLOSE: computing_phases.close,
@@ -227,7 +228,7 @@ class Answering:
 
     def _work(self, order: Order, decided: Decided) -> PhaseWork:
         facts, governed = decided.facts, decided.governed
-        members = [*facts.spec.hosts, *([facts.spec.reference_host] if facts.spec.reference_host else [])]
+        members = facts.spec.members
         own = {
             stored.id: stored.report for stored in self._store.of_run(order.run) if stored.report is not None
         }

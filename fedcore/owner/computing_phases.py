@@ -23,6 +23,7 @@ from fedcore.owner.fitting_phases import check_states
 from fedcore.owner.phase_work import Outcome, PhaseWork
 from fedcore.owner.release_checks import two_digits
 from fedcore.owner.shards import add_seconds
+from fedcore.owner.sharing_phases import prepare_shares, train_shares
 from fedcore.owner.spending import plan_of, spent_by
 from fedcore.owner.spool import OrderSpool, make_directory
 from fedcore.plugin_api.evaluation import ScoreCounts, from_evaluated, to_evaluated
@@ -39,7 +40,7 @@ from fedcore.wire.spec import Protocol
 def check(work: PhaseWork) -> Outcome:
     """Take part: the decision was to allow it. Says how many rows there are, rounded or with noise."""
     work.folder.keep_spec(work.order.spec)
-    if work.role is Role.REFERENCE:
+    if work.role is not Role.OWNER:
         return Outcome(Checked(rows=0))
     name, datasets = work.dataset_name, work.means.datasets
     rows = work.means.booking.shown_rows(datasets, work.offer, name, datasets.look(name))
@@ -47,7 +48,10 @@ def check(work: PhaseWork) -> Outcome:
 
 
 def prepare(work: PhaseWork) -> Outcome:
-    """The protected training rows, one part for each shard; under `reference` sealed to the reference host."""
+    """The protected training rows, one part for each shard; under `reference` sealed to the reference host, and under
+    `shared` in shares for the compute owners."""
+    if work.spec.protocol is Protocol.SHARED:
+        return prepare_shares(work)
     if work.key_is_agreed:
         agreed_key(work)
     check_states(work)
@@ -69,7 +73,10 @@ def prepare(work: PhaseWork) -> Outcome:
 
 
 def train(work: PhaseWork) -> Outcome:
-    """Train here: under `local` on this owner's rows, at a reference host on the features of all owners."""
+    """Train here: under `local` on this owner's rows, at a reference host on the features of all owners, at a compute
+    owner on shares."""
+    if work.spec.protocol is Protocol.SHARED:
+        return train_shares(work)
     return _train_for_all(work) if work.role is Role.REFERENCE else _train_alone(work)
 
 

@@ -99,6 +99,11 @@ class Peer(Section):
     reference: Flag = Field(
         default=False, description="whether this host is trusted with your plaintext, for baselines"
     )
+    dealer: Flag = Field(
+        default=False,
+        description="whether this host may be the dealer of runs on shares; with a compute owner it could read your "
+        "rows",
+    )
 
     @property
     def key(self) -> str:
@@ -229,6 +234,14 @@ class ReferenceService(Section):
     )
 
 
+class DealerService(Section):
+    """Whether this host deals the randomness of runs on shares, for owners of other organisations."""
+
+    serves: Flag = Field(
+        default=False, description="whether this host is the dealer of runs on shares that name it"
+    )
+
+
 class LedgerSettings(Section):
     """How the privacy ledger is kept from being put back to an older copy."""
 
@@ -280,6 +293,7 @@ class Config(Section):
     reference: ReferenceService = Field(
         default=ReferenceService(), description="the service as a reference host"
     )
+    dealer: DealerService = Field(default=DealerService(), description="the service as a dealer")
     ledger: LedgerSettings = Field(default=LedgerSettings(), description="how the privacy ledger is kept")
     worker: Worker = Field(default=Worker(), description="how the workers compute")
 

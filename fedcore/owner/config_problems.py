@@ -55,7 +55,7 @@ def place_of(location: Sequence[int | str]) -> str:
             return f"[datasets.{name}] {_words(rest)}".strip()
         case [("scientists" | "peers" | "plugins") as table, int(number), *rest]:
             return f"[[{table}]] {number + 1}: {_words(rest)}".rstrip(": ")
-        case [("coordinator" | "reference" | "worker") as table, *rest]:
+        case [("coordinator" | "reference" | "dealer" | "worker") as table, *rest]:
             return f"[{table}] {_words(rest)}".strip()
         case _:
             return _words(location)

@@ -140,7 +140,7 @@ class Deciding(Governing):
         """What costs nothing to know: the code of plugins and the dataset's files come later, and not for anybody."""
         spec = order.spec.open(RunSpec)
         host = self._home.card.signing
-        role = Role.REFERENCE if spec.reference_host == host else Role.OWNER
+        role = _role_of(spec, host)
         request = None if order.grant is None else order.grant.request.open(AccessRequest)
         return Facts(
             order=order,
@@ -209,6 +209,12 @@ def _plugin_facts(registry: Registry, spec: RunSpec) -> PluginFacts | Refused:
         # The code of a plugin runs here: whatever it raises, the order is refused.
         logger.exception("A plugin of the run failed while it was looked at")
         return Refused(RefusalCode.INVALID_OPTIONS, f"a plugin failed with {error!r}")
+
+
+def _role_of(spec: RunSpec, host: str) -> Role:
+    if host == spec.reference_host:
+        return Role.REFERENCE
+    return Role.DEALER if host == spec.dealer else Role.OWNER
 
 
 def allows(decision: Decision) -> bool:

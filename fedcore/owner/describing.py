@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +46,18 @@ def describe(
     )
 
 
-def compute(work: PhaseWork, description: Work) -> list[Finished]:
-    """Have the work done by the workers, and note which worker did which part."""
+def compute(work: PhaseWork, description: Work, also: Callable[[], None] = lambda: None) -> list[Finished]:
+    """Have the work done by the workers, and note which worker did which part.
+
+    `also` is called again and again meanwhile, and raises to give up.
+    """
     shards = Shards(work.spool, work.order.id, description, work.means.bell)
-    finished = shards.compute(work.go_on)
+
+    def go_on() -> None:
+        work.go_on()
+        also()
+
+    finished = shards.compute(go_on)
     for task, facts in enumerate(finished):
         work.means.store.note_share(work.order.id, ShareOfWork(task, facts.worker, facts.rows))
     return finished

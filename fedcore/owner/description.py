@@ -35,6 +35,9 @@ class Kind(StrEnum):
     SUMMARISE = "summarise"
     SETTLE = "settle"
     PREPARE = "prepare"
+    MASK = "mask"
+    DEAL = "deal"
+    TRAIN_SHARES = "train_shares"
     TRAIN = "train"
     EVALUATE = "evaluate"
     PREDICT = "predict"
@@ -89,6 +92,20 @@ class Noise(Local):
         return DiscreteGaussian(Fraction(self.variance), self.sensitivity, self.passes, Rows.TRAINING)
 
 
+class Sharing(Local):
+    """What a training on shares is about, beyond the run spec.
+
+    `rows` has the number of rows of every masked part, in order; `side` is that of this compute owner. `secret` is where
+    the secret lies from which an owner's mask keys, or the dealer's seeds, are made; `blocks` is how much is dealt.
+    """
+
+    columns: Count = 0
+    rows: Annotated[tuple[Count, ...], Field(max_length=1_000_000)] = ()
+    side: Annotated[int, Field(ge=0, le=1)] | None = None
+    secret: str | None = None
+    blocks: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+
+
 class Work(Local):
     """One order's computation. Paths are absolute; keys are read from their files by the forked process.
 
@@ -119,6 +136,7 @@ class Work(Local):
     inputs: tuple[str, ...] = ()
     least_rows: Annotated[int, Field(ge=1)] = LEAST_ROWS
     noise: Noise | None = None
+    sharing: Sharing = Sharing()
     memory_mb: int
     seconds: int
     home: str
@@ -126,8 +144,15 @@ class Work(Local):
 
     @property
     def tasks(self) -> int:
-        """How many tasks share the work: one for each part, but training and settling are one each."""
-        return 1 if self.kind in (Kind.TRAIN, Kind.SETTLE) else len(self.parts)
+        """How many tasks share the work: one for each part or block, but training and settling are one each."""
+        if self.kind is Kind.DEAL:
+            return self.sharing.blocks
+        return 1 if self.kind in (Kind.TRAIN, Kind.TRAIN_SHARES, Kind.SETTLE) else len(self.parts)
+
+    @property
+    def attempts(self) -> int:
+        """How often a task is begun before the work is given up. Randomness that was dealt is never used again."""
+        return 1 if self.kind is Kind.TRAIN_SHARES else 3
 
     @property
     def sources(self) -> list[SourceFile]:

@@ -20,10 +20,11 @@ from fedcore.wire.spec import Protocol, RunSpec
 
 
 class Role(StrEnum):
-    """As what this host takes part in a run: with data of its own, or as the run's reference host."""
+    """As what this host takes part in a run: with data of its own, as its reference host, or as its dealer."""
 
     OWNER = "owner"
     REFERENCE = "reference"
+    DEALER = "dealer"
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ class BackendFacts:
     leakage: frozenset[Leak]
     minimum_owners: int
     status: BackendStatus
+    shares: bool
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from fedcore.owner.confined.plugins import plugins_of, terms_of
 from fedcore.owner.confined.proxies import ConfinedBackend, ConfinedPlugin, not_trusted_with_keys
 from fedcore.owner.description import Distribution
 from fedcore.owner.facts import BackendFacts, PluginFacts, Refused
-from fedcore.plugin_api.backends import EncryptionBackend, KeyHolders
+from fedcore.plugin_api.backends import EncryptionBackend, KeyHolders, ShareBackend
 from fedcore.plugin_api.models import ModelType
 from fedcore.plugin_api.pipeline import BuiltPipeline, InvalidPipeline, pins_of
 from fedcore.plugin_api.plugins import InvalidOptions
@@ -128,4 +128,5 @@ def _backend_facts(backend: type[EncryptionBackend[Any]]) -> BackendFacts:
         leakage=backend.leakage,
         minimum_owners=backend.minimum_owners,
         status=backend.status,
+        shares=issubclass(backend, ShareBackend),
     )

@@ -25,17 +25,20 @@ def required_before(
         return _before_settle(work, role, protocol, fitted)
     if (work.step, work.round) != (0, 0):
         return None
-    if role is Role.REFERENCE:
-        return {Phase.CHECK: _NOTHING, Phase.TRAIN: _only(Phase.CHECK)}.get(work.phase)
+    if role is not Role.OWNER:
+        own = Phase.TRAIN if role is Role.REFERENCE else Phase.DEAL
+        return {Phase.CHECK: _NOTHING, own: _only(Phase.CHECK)}.get(work.phase)
     if protocol is Protocol.LOCAL:
         return _LOCAL.get(work.phase)
     key = _only(Phase.CONFIRM) if key_is_agreed else _only(Phase.CHECK)
     settled = frozenset(Done(Phase.SETTLE, step) for step in fitted)
     agreement = _AGREEMENT if key_is_agreed else {}
+    shared = {Phase.TRAIN: _only(Phase.PREPARE)} if protocol is Protocol.SHARED else {}
     return {
         Phase.CHECK: _NOTHING,
         **agreement,
         Phase.PREPARE: key | settled,
+        **shared,
         Phase.EVALUATE: _only(Phase.PREPARE),
     }.get(work.phase)
 

@@ -63,6 +63,7 @@ class Rules:
     all_work: tuple[Callable[[Case], Decision], ...]
     owner: tuple[Callable[[OwnerWork], Decision], ...]
     reference_host: tuple[Callable[[Work], Decision], ...]
+    dealer: tuple[Callable[[Work], Decision], ...]
 
 
 RULES = Rules(
@@ -99,6 +100,9 @@ RULES = Rules(
         uses.pipeline_is_granted,
         uses.plaintext_goes_to_the_reference_host_only,
         uses.reference_host_is_trusted,
+        uses.shares_are_trained_on_as_shares,
+        uses.dealer_is_trusted,
+        uses.dealer_and_compute_owners_are_strangers,
         uses.character_steps_are_named,
         uses.teaching_backend_is_named,
         grants.grant_takes_effect,
@@ -116,10 +120,17 @@ RULES = Rules(
         owners.coordinator_belongs_to_no_owner,
         orders.plugins_are_those_pinned,
         orders.phase_follows_what_was_done,
+        orders.only_compute_owners_train_on_shares,
     ),
     reference_host=(
         orders.this_host_serves_as_reference,
         orders.run_names_this_reference_host,
+        orders.plugins_are_those_pinned,
+        orders.phase_follows_what_was_done,
+    ),
+    dealer=(
+        orders.this_host_serves_as_dealer,
+        orders.run_names_this_dealer,
         orders.plugins_are_those_pinned,
         orders.phase_follows_what_was_done,
     ),
@@ -147,8 +158,9 @@ def _refusal_of_work(case: Case, rules: Rules) -> Refused | None:
     plugins = case.facts.plugins
     if isinstance(plugins, Refused):
         return plugins
-    if case.facts.role is Role.REFERENCE:
-        return _first_refusal(rules.reference_host, Work(case.facts, case.policy, plugins))
+    if case.facts.role is not Role.OWNER:
+        of_role = rules.reference_host if case.facts.role is Role.REFERENCE else rules.dealer
+        return _first_refusal(of_role, Work(case.facts, case.policy, plugins))
     work = _owner_work(case, plugins)
     return work if isinstance(work, Refused) else _first_refusal(rules.owner, work)
 

@@ -18,6 +18,7 @@ from fedcore.wire.reports import (
     Checked,
     Closed,
     Confirmed,
+    Dealt,
     Evaluated,
     Offered,
     Prepared,
@@ -47,8 +48,11 @@ class Leaving:
     role: Role
     protocol: Protocol
     subject: str
+    host: str
     owners: tuple[str, ...]
     reference_host: str | None
+    compute_owners: tuple[str, ...]
+    dealer: str | None
     result: Message
     artefacts: tuple[ArtefactRef, ...]
     rows: int | None
@@ -69,6 +73,8 @@ class For(StrEnum):
     COORDINATOR = "the coordinator"
     REFERENCE_HOST = "the reference host"
     EVERY_OWNER = "every owner of the run"
+    SHARE_HOLDERS = "the other compute owners and the dealer"
+    COMPUTE_OWNERS = "the two compute owners"
 
 
 @dataclass(frozen=True)
@@ -104,6 +110,17 @@ PERMITTED: Final[Mapping[tuple[Role, Protocol], Mapping[Phase, Permitted]]] = {
         **_AGREEMENT,
         **_COUNTS,
         Phase.PREPARE: Permitted(Prepared, "features", For.REFERENCE_HOST, many=True),
+    },
+    (Role.OWNER, Protocol.SHARED): {
+        **_ALWAYS,
+        **_AGREEMENT,
+        **_COUNTS,
+        Phase.PREPARE: Permitted(Prepared, "shares", For.SHARE_HOLDERS, many=True),
+        Phase.TRAIN: Permitted(Trained, "model", For.COORDINATOR),
+    },
+    (Role.DEALER, Protocol.SHARED): {
+        **_ALWAYS,
+        Phase.DEAL: Permitted(Dealt, "dealt", For.COMPUTE_OWNERS, many=True),
     },
     (Role.REFERENCE, Protocol.REFERENCE): {
         **_ALWAYS,
@@ -317,6 +334,10 @@ def _audiences(leaving: Leaving, audience: For) -> set[str | None]:
             return {None}
         case For.REFERENCE_HOST:
             return {leaving.reference_host} if leaving.reference_host else set()
+        case For.SHARE_HOLDERS:
+            return {*leaving.compute_owners, leaving.dealer} - {leaving.host, None}
+        case For.COMPUTE_OWNERS:
+            return set(leaving.compute_owners)
         case _:
             return set(leaving.owners)
 

@@ -18,7 +18,8 @@ from fedcore.owner.description import Local
 from fedcore.owner.spool import make_directory, write_file
 from fedcore.plugin_api.serialise import pack_state
 from fedcore.plugin_api.steps import State
-from fedcore.wire.encoding import Digest
+from fedcore.wire.codes import RefusalCode
+from fedcore.wire.encoding import Digest, WireError
 from fedcore.wire.keys import encode_key, read_secret, write_secret
 from fedcore.wire.sealing import KEY_BYTES
 from fedcore.wire.signing import Signed
@@ -44,6 +45,14 @@ class RunFolder:
     @property
     def model_path(self) -> Path:
         return self.directory / "model.safetensors"
+
+    @property
+    def mask_secret_path(self) -> Path:
+        return self.directory / "mask.key"
+
+    @property
+    def deal_secret_path(self) -> Path:
+        return self.directory / "deal.key"
 
     def state_path(self, place: int) -> Path:
         return self.directory / f"state-{place}.safetensors"
@@ -81,6 +90,34 @@ class RunFolder:
         """The run's key. It is made here only for a run that no other host takes part in."""
         return self._secret("run.key", create)
 
+    def mask_secret(self, create: bool = False) -> bytes:
+        """From which this owner's rows are masked in a run on shares, as `ephemeral`."""
+        return self._secret(self.mask_secret_path.name, create)
+
+    def deal_secret(self, create: bool = False) -> bytes:
+        """From which this dealer's seeds are made, as `ephemeral`."""
+        return self._secret(self.deal_secret_path.name, create)
+
+    def keep_share(self, part: int, data: bytes) -> None:
+        """Keep a masked part of this owner's own rows, with the key that is its own as a compute owner."""
+        write_file(self.directory / f"share-{part}.bin", data)
+
+    @property
+    def shares(self) -> list[Path]:
+        """The masked parts that were kept, in order."""
+        found = self.directory.glob("share-*.bin")
+        return sorted(found, key=lambda path: int(path.stem.removeprefix("share-")))
+
+    def use_shares(self) -> None:
+        """Note, before anything is opened, that this run's dealt randomness is used from now on.
+
+        Raises `WireError` (`mask_reused`) where it was used before: a training that was broken off is not begun again.
+        """
+        try:
+            write_secret(self.directory / "shares.used", b"")
+        except FileExistsError:
+            raise WireError(RefusalCode.MASK_REUSED, "the training on shares was begun before") from None
+
     def keep_run_key(self, key: bytes, agreement: Agreement) -> None:
         """Keep the agreed key; from here on the means of the agreement are gone."""
         self.keep_agreement(agreement)
@@ -111,8 +148,10 @@ class RunFolder:
         kept = keep and self.model_path.exists()
         if not kept:
             shutil.rmtree(self.directory, ignore_errors=True)
-        for name in ("ephemeral.key", "contribution.key"):
+        for name in ("ephemeral.key", "contribution.key", "mask.key", "deal.key"):
             (self.directory / name).unlink(missing_ok=True)
+        for path in self.shares:
+            path.unlink()
         return kept
 
     def _secret(self, name: str, create: bool) -> bytes:

@@ -1,7 +1,7 @@
 """Getting work done by the workers: ring the bell for each task, and watch the spool until all are done.
 
 The spool is the truth and the broker only a bell: a task whose worker was killed, or whose message was lost, is
-rung for again. After `ATTEMPTS` lost attempts at one task the work ends with `worker_lost`.
+rung for again. After so many lost attempts at one task as the work allows the work ends with `worker_lost`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from fedcore.wire.codes import RefusalCode
 
 logger = logging.getLogger(__name__)
 
-ATTEMPTS: Final = 3
 POLL_SECONDS: Final = 0.01
 COMPUTING: Final = "computing"
 """The stage of a report's seconds that the coordinator counts as computing; everything else is overhead."""
@@ -73,7 +72,7 @@ class Shards:
             logger.warning(
                 "Task %d of order %s lost its worker (%d).", task, self.order_id, self.attempts[task]
             )
-            if self.attempts[task] >= ATTEMPTS:
+            if self.attempts[task] >= self.work.attempts:
                 raise WorkFailed(RefusalCode.WORKER_LOST)
             self.spool.reset(task)
         if lost:

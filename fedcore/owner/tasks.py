@@ -50,7 +50,7 @@ def compute_task(home: Home, kind: str, order_id: str, shard: int) -> None:
 
 def reach_of(work: Work, spool: OrderSpool) -> Reach:
     """The files that a task can open: Python's, those that its work names, and its order's spool."""
-    secrets = [path for path in (work.split_key, work.run_key) if path is not None]
+    secrets = [path for path in (work.split_key, work.run_key, work.sharing.secret) if path is not None]
     named = [*(file.path for file in work.files), *(state.path for state in work.states)]
     given = [Path(path) for path in (*secrets, *named, *work.sums, *work.inputs)]
     return Reach((*host_code(Path(work.home)), *given), (spool.directory, Path(os.devnull)))

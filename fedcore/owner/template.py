@@ -33,6 +33,8 @@ organisation = {operator}              # who operates it; it must own no data of
 # card = "fedcore-host:…:…"
 # organisation = "south-bank"
 # reference = false                    # true: this host may receive your plaintext, for baselines
+# dealer = false                       # true: this host may deal for runs on shares; with a compute owner it could
+#                                      # read your rows, so it is another organisation's
 
 [[plugins]]                            # an installed package whose plugins may run here; version and digest
 distribution = "fedcore"               # (SHA-256 of its code, which `check` prints) narrow it
@@ -51,7 +53,8 @@ distribution = "fedcore"               # (SHA-256 of its code, which `check` pri
 # reader_options = {{}}
 # files = [{{path = "good.txt", label = "benign"}}, {{path = "bad.txt", label = "attack"}}]
 # purposes = ["security-research"]
-# protocols = ["local", "pooled"]      # "reference" too, to send plaintext to a peer with reference = true
+# protocols = ["local", "pooled"]      # "shared" too, to train on shares (needs the backend "secret_sharing");
+#                                      # "reference" too, to send plaintext to a peer with reference = true
 # backends = ["plaintext", "keyed_tokens"]   # plaintext stays here (local) or goes to the reference host
 # models = ["linear", "mlp"]
 # character_steps = []                 # "char_ngrams" only with care: renaming hardly hides pieces of words
@@ -87,6 +90,9 @@ distribution = "fedcore"               # (SHA-256 of its code, which `check` pri
 
 [reference]
 serves = false                         # true: train baselines on plaintext that pinned owners send here
+
+[dealer]
+serves = false                         # true: deal the randomness of runs on shares that name this host
 
 # [ledger]
 # counter = "/var/lib/fedcore-owner.counter"   # outside this folder, and in no backup of it

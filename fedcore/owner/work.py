@@ -18,12 +18,14 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from fedcore.owner import sharing_work
 from fedcore.owner.confined.calling import PluginStopped
 from fedcore.owner.confined.plugins import plugins_of, terms_of
 from fedcore.owner.confined.proxies import CHILDREN
 from fedcore.owner.description import Finished, Kind, Work
 from fedcore.owner.reading import Clock, Reading, Side
 from fedcore.owner.spool import OrderSpool, write_file
+from fedcore.plugin_api.backends import ShareBackend
 from fedcore.plugin_api.models import LabelledRows, ModelType, TrainingOutcome
 from fedcore.plugin_api.pipeline import BuiltPipeline, state_digest
 from fedcore.plugin_api.private_training import fit_privately, private_scores
@@ -168,10 +170,36 @@ def predict(work: Work, task: int, clock: Clock) -> Computed:
     return Computed(payload, rows=len(lines))
 
 
+def mask(work: Work, task: int, clock: Clock) -> Computed:
+    """The features and labels of one shard's training rows, masked for the compute owners."""
+    backend = _share_backend(work)
+    rows, plain = _features(work, task, clock, _pipeline(work), _states(work), Side.TRAINING)
+    if rows is None:
+        return Computed(b"", plaintext_bytes=plain)
+    with clock.stage("masking"):
+        masked = sharing_work.masked(work, task, rows, backend)
+    return Computed(masked, len(rows.labels), rows.features.columns, plain)
+
+
+def deal(work: Work, task: int, clock: Clock) -> Computed:
+    """One block of a dealer's correlated randomness."""
+    with clock.stage("dealing"):
+        return Computed(sharing_work.dealt(work, task, _share_backend(work)))
+
+
+def train_shares(work: Work, task: int, clock: Clock) -> Computed:
+    """This compute owner's share of the weights, trained together with the other one."""
+    outcome = sharing_work.train(work, _share_backend(work), _model_type(work), clock)
+    return Computed(outcome, sum(work.sharing.rows), work.sharing.columns)
+
+
 COMPUTE: Final[dict[Kind, Callable[[Work, int, Clock], Computed]]] = {
     Kind.SUMMARISE: summarise,
     Kind.SETTLE: settle,
     Kind.PREPARE: prepare,
+    Kind.MASK: mask,
+    Kind.DEAL: deal,
+    Kind.TRAIN_SHARES: train_shares,
     Kind.TRAIN: train,
     Kind.EVALUATE: evaluate,
     Kind.PREDICT: predict,
@@ -316,6 +344,13 @@ def _model_type(work: Work) -> ModelType[Any]:
     found: Any = registry_of(work).get("models", work.model.name)
     model: ModelType[Any] = found(work.model.options)
     return model
+
+
+def _share_backend(work: Work) -> ShareBackend[Any]:
+    backend: ShareBackend[Any] = registry_of(work).of_type(ShareBackend, work.backend.name)(
+        work.backend.options
+    )  # type: ignore[type-abstract]
+    return backend
 
 
 def _model(work: Work) -> StoredModel:

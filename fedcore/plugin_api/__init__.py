@@ -12,6 +12,7 @@ from fedcore.plugin_api.backends import (
     Leak,
     Operation,
     Protects,
+    ShareBackend,
     TokenBackend,
 )
 from fedcore.plugin_api.ciphers import (
@@ -97,6 +98,7 @@ __all__ = [
     "SecretCipher",
     "Sequence",
     "Shard",
+    "ShareBackend",
     "SourceFile",
     "State",
     "SumBackend",

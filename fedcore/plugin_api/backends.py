@@ -109,3 +109,25 @@ class TokenBackend(EncryptionBackend[SomeOptions]):
         `key` is the run's key (32 bytes) for backends whose key the owners hold, else None. Raises
         `ValueError` for a key that is missing or has a wrong length.
         """
+
+
+class ShareBackend(TokenBackend[SomeOptions]):
+    """A backend for protocol `shared`: tokens are renamed by `protect`, and the numbers of the columns are shared.
+
+    It says how numbers become integers modulo 2^64 (`fedcore.sharing.scales` has the limits); the protocol does the rest.
+    """
+
+    @property
+    @abstractmethod
+    def fraction_bits(self) -> int:
+        """Bits after the binary point of the rows' numbers."""
+
+    @property
+    @abstractmethod
+    def score_bits(self) -> int:
+        """A score, row times weights, may become as large as half of 2 to the power of this."""
+
+    @property
+    @abstractmethod
+    def largest(self) -> float:
+        """The largest absolute value that a number of a row may have."""

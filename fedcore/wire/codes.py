@@ -49,6 +49,7 @@ class RefusalCode(StrEnum):
     TOO_FEW_ROWS = "too_few_rows"
     UNKNOWN_PEER = "unknown_peer"
     REFERENCE_NOT_TRUSTED = "reference_not_trusted"
+    DEALER_NOT_TRUSTED = "dealer_not_trusted"
     SAME_ORGANISATION = "same_organisation"
     PLUGIN_MISSING = "plugin_missing"
     PLUGIN_MISMATCH = "plugin_mismatch"
@@ -59,6 +60,7 @@ class RefusalCode(StrEnum):
     NOT_FINITE = "not_finite"
     KEY_INVALID = "key_invalid"
     OUT_OF_RANGE = "out_of_range"
+    MASK_REUSED = "mask_reused"
     PLUGIN_CONFINED = "plugin_confined"
     RELEASE_REFUSED = "release_refused"
     RESOURCE_LIMIT = "resource_limit"
@@ -128,8 +130,11 @@ EXPLANATIONS: dict[RefusalCode, str] = {
     "the other host's card to its peers.",
     RefusalCode.REFERENCE_NOT_TRUSTED: "The owner's policy does not trust this reference host with plaintext. Ask "
     "the owner to mark it with `reference = true`, or use another protocol.",
-    RefusalCode.SAME_ORGANISATION: "The scientist or the coordinator's operator belongs to an organisation that "
-    "holds the run's key, and could read the other owners' rows.",
+    RefusalCode.DEALER_NOT_TRUSTED: "The owner's policy does not trust this host as a dealer, or the host does not "
+    "deal. Ask the owner to mark it with `dealer = true`, or use another dealer.",
+    RefusalCode.SAME_ORGANISATION: "Two roles of the run that must be kept apart are in one organisation, which could "
+    "read the other owners' rows: an owner that holds the run's key, its scientist, the coordinator's operator, its "
+    "compute owners, its dealer.",
     RefusalCode.PLUGIN_MISSING: "A plugin of the run is not installed or not allowed at the owner. Ask the owner to "
     "install it and to name its distribution in the policy.",
     RefusalCode.PLUGIN_MISMATCH: "A plugin at the owner has another version or other files than the run pins. "
@@ -147,6 +152,8 @@ EXPLANATIONS: dict[RefusalCode, str] = {
     "Submit the run again; if it repeats, a host or the coordinator alters messages.",
     RefusalCode.OUT_OF_RANGE: "A number, or the result of a calculation, is larger than the encryption backend can "
     "hold. Scale the data down, or choose options with more room.",
+    RefusalCode.MASK_REUSED: "Masks or dealt randomness of this run were used before, and are never used twice. Submit "
+    "the run again: it draws new ones.",
     RefusalCode.PLUGIN_CONFINED: "A third-party plugin tried something that its process may not do, or the host "
     "cannot confine it. Ask the owner, whose log names the plugin.",
     RefusalCode.RELEASE_REFUSED: "A check that the owner has added refused to let the result leave. Ask the owner "

@@ -146,7 +146,17 @@ class Closed(Message):
 
 
 Result = Annotated[
-    Checked | Offered | Shared | Confirmed | Summarised | Settled | Prepared | Dealt | Trained | Evaluated | Closed,
+    Checked
+    | Offered
+    | Shared
+    | Confirmed
+    | Summarised
+    | Settled
+    | Prepared
+    | Dealt
+    | Trained
+    | Evaluated
+    | Closed,
     Field(discriminator="type"),
 ]
 RESULT_TYPES: dict[Phase, type[Message]] = {

@@ -165,6 +165,12 @@ class RunSpec(SignedMessage):
         return tuple(dataset.host for dataset in self.datasets)
 
     @property
+    def members(self) -> tuple[str, ...]:
+        """The signing keys of all hosts of the run: its owners, its reference host, its dealer."""
+        others = (host for host in (self.reference_host, self.dealer) if host is not None)
+        return (*self.hosts, *others)
+
+    @property
     def compute_owners(self) -> tuple[str, ...]:
         """The owners that compute on shares under `shared`: the first two of the spec. Else nobody."""
         return self.hosts[:2] if self.protocol is Protocol.SHARED else ()

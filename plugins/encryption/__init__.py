@@ -12,8 +12,9 @@ from .paillier import Paillier
 from .pairwise_masks import PairwiseMasks
 from .plaintext import Plaintext
 from .rsa import Rsa
+from .secret_sharing import SecretSharing
 
 
 @hookimpl
 def fedcore_encryption_backends() -> list[type[EncryptionBackend[Any]]]:
-    return [KeyedTokens, PairwiseMasks, Paillier, Plaintext, ElGamal, ElGamalCounts, Rsa]
+    return [KeyedTokens, PairwiseMasks, Paillier, Plaintext, ElGamal, ElGamalCounts, Rsa, SecretSharing]

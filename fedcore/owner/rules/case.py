@@ -47,6 +47,12 @@ class OwnerWork(Work):
         """How far the grant goes: what was asked for, granted, and is left of it on this host."""
         return granted_limits(self.request, self.grant, self.held)
 
+    def organisation_of(self, host: str) -> str:
+        """The organisation of a host of the run as it is compared: case and spaces do not make another one."""
+        peer = self.policy.peer(host)
+        name = self.policy.organisation if host == self.facts.host else peer.organisation if peer else host
+        return " ".join(name.casefold().split())
+
     @property
     def subject(self) -> str:
         return f"[datasets.{self.named.name}]"

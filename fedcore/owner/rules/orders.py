@@ -7,6 +7,7 @@ from fedcore.owner.phases import required_before
 from fedcore.owner.rules.case import Case, Work, listed, require
 from fedcore.wire.codes import RefusalCode
 from fedcore.wire.orders import Phase, order_id
+from fedcore.wire.spec import Protocol
 
 
 def order_is_for_this_host(case: Case) -> Decision:
@@ -127,6 +128,35 @@ def this_host_serves_as_reference(work: Work) -> Decision:
         work.policy.reference.serves,
         RefusalCode.REFERENCE_NOT_TRUSTED,
         "This host is no reference host: [reference] serves is not true. Set it to train baselines on plaintext.",
+    )
+
+
+def this_host_serves_as_dealer(work: Work) -> Decision:
+    return require(
+        work.policy.dealer.serves,
+        RefusalCode.DEALER_NOT_TRUSTED,
+        "This host is no dealer: [dealer] serves is not true. Set it to deal for runs of other owners.",
+    )
+
+
+def run_names_this_dealer(work: Work) -> Decision:
+    spec, host = work.facts.spec, work.facts.host
+    return require(
+        spec.dealer == host and host not in spec.hosts,
+        RefusalCode.NOT_GRANTED,
+        f"The run names {spec.dealer} as its dealer, this host is {host}. Name this host in the spec.",
+    )
+
+
+def only_compute_owners_train_on_shares(work: Work) -> Decision:
+    spec, host = work.facts.spec, work.facts.host
+    return require(
+        spec.protocol is not Protocol.SHARED
+        or work.facts.order.phase is not Phase.TRAIN
+        or host in spec.compute_owners,
+        RefusalCode.OUT_OF_ORDER,
+        f"Under shared, {listed(spec.compute_owners)} train, and this host is {host}. The coordinator must follow the "
+        "protocol.",
     )
 
 

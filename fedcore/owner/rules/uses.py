@@ -62,6 +62,42 @@ def reference_host_is_trusted(work: OwnerWork) -> Decision:
     )
 
 
+def shares_are_trained_on_as_shares(work: OwnerWork) -> Decision:
+    protocol, name = work.facts.spec.protocol, work.facts.spec.backend.name
+    return require(
+        work.plugins.backend.shares == (protocol is Protocol.SHARED),
+        RefusalCode.BACKEND_NOT_ALLOWED,
+        f"Backend {name} and protocol {protocol} do not go together: under shared, rows leave in shares, and only there. "
+        "Choose protocol shared with a backend that shares, or neither.",
+    )
+
+
+def dealer_is_trusted(work: OwnerWork) -> Decision:
+    spec = work.facts.spec
+    peer = None if spec.dealer is None else work.policy.peer(spec.dealer)
+    return require(
+        spec.protocol is not Protocol.SHARED
+        or (peer is not None and peer.dealer and spec.dealer not in spec.hosts),
+        RefusalCode.DEALER_NOT_TRUSTED,
+        f"Dealer {spec.dealer} must be a [[peers]] entry with dealer = true and bring no data to the run itself. Pin it "
+        "so, or name another dealer.",
+    )
+
+
+def dealer_and_compute_owners_are_strangers(work: OwnerWork) -> Decision:
+    """Two of the three together read every row, so no organisation may be two of them."""
+    spec = work.facts.spec
+    three = [
+        work.organisation_of(host) for host in (*spec.compute_owners, *([spec.dealer] if spec.dealer else []))
+    ]
+    return require(
+        len(set(three)) == len(three),
+        RefusalCode.SAME_ORGANISATION,
+        f"Compute owners and dealer belong to {listed(map(str, three))}: two of them in one organisation, and it could "
+        "read every row. Name three organisations.",
+    )
+
+
 def character_steps_are_named(work: OwnerWork) -> Decision:
     unnamed = [step for step in work.plugins.character_steps if step not in work.offer.character_steps]
     return require(

@@ -6,11 +6,12 @@ or a sequence of 250 numbers in, two outputs, 602 or 502 parameters.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from fedcore.plugin_api import Options, ValueKind
+from fedcore.plugin_api import Operation, Options, Protocol, ValueKind
 from fedcore.plugin_api.torch_models import TorchModelType
 
 if TYPE_CHECKING:
@@ -34,6 +35,10 @@ class Linear(TorchModelType[LinearOptions]):
     summary = "One linear layer: softmax regression with any optimiser and loss of torch."
     Options = LinearOptions
     sparse = True
+    operations: ClassVar[Mapping[Protocol, frozenset[Operation]]] = {
+        **TorchModelType.operations,
+        Protocol.SHARED: frozenset({Operation.ADD, Operation.MULTIPLY}),
+    }
 
     @property
     def linear_parameters(self) -> tuple[str, str] | None:

@@ -1,0 +1,125 @@
+"""What an owner's or dealer's workers compute in a run on shares: mask rows, deal a block, train.
+
+Who can see what: see `fedcore.sharing`. The process that masks has the owner's own rows; the one that deals has mask keys
+and no row; the one that trains has masked rows, one key for each part of them, and one side of what was dealt, never the
+other side's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedcore.owner.description import Work
+from fedcore.owner.peer_pipes import PeerPipes
+from fedcore.owner.reading import Clock
+from fedcore.plugin_api.arrays import invalid, pack_arrays, unpack_arrays
+from fedcore.plugin_api.backends import ShareBackend
+from fedcore.plugin_api.models import LabelledRows, ModelType
+from fedcore.plugin_api.ring import RingVector
+from fedcore.plugin_api.values import Matrix
+from fedcore.sharing.dealing import Dealer, Seeds
+from fedcore.sharing.dealt import FirstMaterial, Material, SecondMaterial
+from fedcore.sharing.joining import CLASSES, initial_weights, linear_names
+from fedcore.sharing.masking import MaskKeys, SharedRows, mask_rows, pack_masked, unpack_masked
+from fedcore.sharing.party import Party
+from fedcore.sharing.plan import SharedPlan, plan_of
+from fedcore.sharing.scales import Scales
+from fedcore.wire.keys import read_secret
+from fedcore.wire.sealing import KEY_BYTES
+
+PAIR_BYTES: Final = 2 * KEY_BYTES
+WEIGHTS: Final = "weights"
+
+
+def scales_of(backend: ShareBackend[Any]) -> Scales:
+    """The fixed point that a backend says. Raises `WireError` (`out_of_range`)."""
+    return Scales(backend.fraction_bits, backend.score_bits)
+
+
+def plan(work: Work, backend: ShareBackend[Any]) -> SharedPlan:
+    """The run's plan, as both compute owners and the dealer work it out."""
+    return plan_of(work.training, scales_of(backend), work.sharing.columns, work.sharing.rows)
+
+
+def masked(work: Work, part: int, rows: LabelledRows, backend: ShareBackend[Any]) -> bytes:
+    """One part of this owner's rows, masked."""
+    keys = MaskKeys.of_part(_secret(work), part)
+    return pack_masked(mask_rows(rows, keys, backend.fraction_bits, backend.largest))
+
+
+def dealt(work: Work, block: int, backend: ShareBackend[Any]) -> bytes:
+    """The second compute owner's corrections for one block."""
+    pairs = Path(work.inputs[0]).read_bytes()
+    keys = [
+        MaskKeys(pairs[start : start + KEY_BYTES], pairs[start + KEY_BYTES : start + PAIR_BYTES])
+        for start in range(0, len(pairs), PAIR_BYTES)
+    ]
+    return pack_arrays(Dealer(plan(work, backend), keys, Seeds.of(_secret(work))).block(block))
+
+
+def train(work: Work, backend: ShareBackend[Any], model: ModelType[Any], clock: Clock) -> bytes:
+    """Train with the other compute owner; this side's share of the final weights.
+
+    The inputs are the masked parts, each behind this side's key for it, and then what was dealt: the first side's seed, or
+    the second side's blocks, each behind its seed.
+    """
+    followed = plan(work, backend)
+    side, parts = work.sharing.side, len(work.sharing.rows)
+    if side is None:
+        raise invalid("the work names no side")
+    with clock.stage("opening"):
+        rows = SharedRows.of(_parts(work.inputs[:parts], followed.width), followed.total * followed.width)
+        weights = _initial(work, followed, model, side)
+        for path in work.inputs[:parts]:
+            Path(path).unlink()
+    with clock.stage("training"), PeerPipes(Path(work.inputs[0]).parents[1]) as peer:
+        share = Party(followed, side, rows, weights, peer).train(
+            _material(followed, side, work.inputs[parts:])
+        )
+    return pack_arrays({WEIGHTS: share})
+
+
+def unpack_weights(data: bytes) -> RingVector:
+    """A share of the weights from bytes. Raises `WireError` (`artefact_invalid`)."""
+    arrays, _ = unpack_arrays(data)
+    if set(arrays) != {WEIGHTS} or arrays[WEIGHTS].dtype != np.uint64 or arrays[WEIGHTS].ndim != 1:
+        raise invalid("this is no share of weights")
+    return arrays[WEIGHTS]
+
+
+def _initial(work: Work, followed: SharedPlan, model: ModelType[Any], side: int) -> RingVector:
+    """The initial weights are public: the first side holds them, the second one holds zeros."""
+    if side:
+        return np.zeros(followed.columns + 1, np.uint64)
+    nothing = Matrix(np.zeros(1, np.int64), np.empty(0, np.int32), np.empty(0, np.float32), followed.columns)
+    parameters = model.initial(nothing, CLASSES, work.training)
+    return initial_weights(parameters, linear_names(model), followed.scales)
+
+
+def _parts(paths: tuple[str, ...], width: int) -> Iterator[tuple[NDArray[np.uint64], bytes]]:
+    for path in paths:
+        data = Path(path).read_bytes()
+        yield unpack_masked(data[KEY_BYTES:], width), data[:KEY_BYTES]
+
+
+def _material(followed: SharedPlan, side: int, paths: tuple[str, ...]) -> Iterator[Material]:
+    if side == 0:
+        seed = Path(paths[0]).read_bytes()
+        yield from (FirstMaterial(followed, seed, block) for block in range(followed.blocks))
+        return
+    for block, path in enumerate(paths):
+        data = Path(path).read_bytes()
+        corrections, _ = unpack_arrays(data[KEY_BYTES:])
+        yield SecondMaterial(followed, data[:KEY_BYTES], block, corrections)
+        Path(path).unlink()
+
+
+def _secret(work: Work) -> bytes:
+    if work.sharing.secret is None:
+        raise invalid("the work names no secret")
+    return read_secret(Path(work.sharing.secret))

@@ -1,0 +1,186 @@
+"""What dealer and compute owners work out alike from the signed run spec: scales, batches, and what is dealt for each.
+
+The order of rows and batches is that of the plain training loop for the same seed, so that the same run on plaintext
+goes through the same batches.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property, lru_cache
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedcore.plugin_api.plugins import InvalidOptions
+from fedcore.sharing.lookup import COARSE, FINE
+from fedcore.sharing.scales import Rate, Scales, factor_of
+from fedcore.wire.spec import Training
+
+BLOCK_BYTES: Final = 16 * 1024 * 1024
+"""How much is dealt at once: memory stays bounded however long the training is."""
+
+_GRADIENT_FACTOR: Final = 2.0
+"""Two outputs are trained by their difference, which moves twice as fast as each."""
+_OPTIONS: Final = {"lr", "momentum", "weight_decay"}
+
+
+class Loss(StrEnum):
+    """The losses that can be trained on shares. With two classes `cross_entropy` is logistic regression."""
+
+    SQUARED_ERROR = "squared_error"
+    CROSS_ENTROPY = "cross_entropy"
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One batch: its number from 0, the numbers of its rows, and whether an epoch ends with it."""
+
+    number: int
+    rows: NDArray[np.int64]
+    ends_epoch: bool
+
+
+@dataclass(frozen=True)
+class SharedPlan:
+    """One training on shares. `rows` has the number of rows of each masked part, in the order of owners and parts.
+
+    `momentum` and `decay` are multiples of 2^-12, 0 for none.
+    """
+
+    scales: Scales
+    loss: Loss
+    columns: int
+    rows: tuple[int, ...]
+    batch_size: int
+    epochs: int
+    seed: int
+    rate: float
+    momentum: int
+    decay: int
+
+    @property
+    def width(self) -> int:
+        """Integers in a masked row: the features, the label, and one more where that is needed for an even number."""
+        return self.columns + 1 + (self.columns + 1) % 2
+
+    @property
+    def total(self) -> int:
+        return sum(self.rows)
+
+    @property
+    def keeps_velocity(self) -> bool:
+        return bool(self.momentum or self.decay)
+
+    @property
+    def batches_of_epoch(self) -> int:
+        return -(-self.total // self.batch_size)
+
+    @property
+    def batches(self) -> int:
+        return self.batches_of_epoch * self.epochs
+
+    @cached_property
+    def batches_of_block(self) -> int:
+        words = 1 + COARSE / 2 + (FINE if self.loss is Loss.CROSS_ENTROPY else 2)
+        of_batch = words * self.batch_size + self.columns + 2 * (self.columns + 1) * self.keeps_velocity
+        return max(1, int(BLOCK_BYTES / (8 * of_batch)))
+
+    @property
+    def blocks(self) -> int:
+        return -(-self.batches // self.batches_of_block)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over all of the plan: both compute owners compare it before anything is opened."""
+        return hashlib.sha256(repr(self).encode()).hexdigest()
+
+    def block(self, number: int) -> Iterator[Batch]:
+        """The batches of one block, in order."""
+        first = number * self.batches_of_block
+        for batch in range(first, min(first + self.batches_of_block, self.batches)):
+            yield self.batch(batch)
+
+    def batch(self, number: int) -> Batch:
+        epoch, place = divmod(number, self.batches_of_epoch)
+        start = place * self.batch_size
+        rows = _order(self.seed, self.total, epoch)[start : start + self.batch_size]
+        return Batch(number, rows, place == self.batches_of_epoch - 1)
+
+    def rate_of(self, rows: int) -> Rate:
+        """The learning rate of a batch with so many rows. Raises `WireError` (`out_of_range`)."""
+        return _rate(self.scales, self.rate, rows)
+
+
+def plan_of(training: Training, scales: Scales, columns: int, rows: Sequence[int]) -> SharedPlan:
+    """The plan of a run. Raises `InvalidOptions` with every mistake, and `WireError` (`out_of_range`)."""
+    problems = dict(_problems(training))
+    if problems:
+        raise InvalidOptions("training", problems)
+    options = training.optimiser.options
+    rate, decay = _number(options, "lr", 1e-3), _number(options, "weight_decay", 0.0)
+    plan = SharedPlan(
+        scales=scales,
+        loss=Loss(training.loss),
+        columns=columns,
+        rows=tuple(rows),
+        batch_size=training.batch_size,
+        epochs=training.epochs,
+        seed=training.seed,
+        rate=rate * _GRADIENT_FACTOR,
+        momentum=factor_of("momentum", _number(options, "momentum", 0.0)),
+        decay=factor_of("lr times weight_decay", rate * decay),
+    )
+    for size in {min(plan.batch_size, plan.total), plan.total % plan.batch_size or plan.batch_size}:
+        plan.rate_of(size)
+    return plan
+
+
+def _problems(training: Training) -> Iterator[tuple[str, str]]:
+    """What a training on shares cannot do, by option, with what it can."""
+    optimiser = training.optimiser
+    if optimiser.name.lower() != "sgd":
+        yield (
+            "optimiser",
+            f"{optimiser.name!r} divides by secret numbers; under `shared` use sgd, with momentum",
+        )
+    elif others := sorted(set(optimiser.options) - _OPTIONS):
+        yield (
+            "optimiser",
+            f"under `shared` sgd has the options {', '.join(sorted(_OPTIONS))}, not {', '.join(others)}",
+        )
+    if training.loss not in set(Loss):
+        yield "loss", f"{training.loss!r} is none of {', '.join(Loss)}, which can be trained on shares"
+    if training.scheduler is not None:
+        yield "scheduler", "under `shared` the learning rate stays the same: leave the scheduler out"
+    if training.class_weights is not None:
+        yield (
+            "class_weights",
+            "under `shared` nobody knows a row's class, so rows cannot be weighted by it: leave them out",
+        )
+    if training.early_stopping is not None:
+        yield "early_stopping", "under `shared` nobody sees a loss during the training: leave it out"
+
+
+def _number(options: object, name: str, default: float) -> float:
+    found = options.get(name, default) if isinstance(options, dict) else default
+    return float(found) if isinstance(found, int | float) else default
+
+
+@lru_cache(maxsize=64)
+def _rate(scales: Scales, rate: float, rows: int) -> Rate:
+    return Rate.of(scales, rate, rows)
+
+
+@lru_cache(maxsize=4)
+def _order(seed: int, total: int, epoch: int) -> NDArray[np.int64]:
+    """The order of rows in one epoch, as the plain training loop draws it."""
+    generator = np.random.Generator(np.random.PCG64(seed))
+    numbers = generator.permutation(total)
+    for _ in range(epoch):
+        generator.permutation(numbers)
+    return generator.permutation(numbers).astype(np.int64)
