@@ -16,6 +16,7 @@ import uvicorn
 from fedcore.coordinator.api.host_auth import Refusal
 from fedcore.coordinator.relay.admission import Admission
 from fedcore.coordinator.relay.application import Application, Patience, nothing, relay
+from fedcore.owner.peer_pipes import PeerPipes
 from fedcore.owner.relay import Relay
 from fedcore.wire.keys import SigningKey
 from fedcore.wire.relay import RELAY_PATH
@@ -65,16 +66,20 @@ class Site:
         self.server.should_exit = True
         self._thread.join(10)
 
-    def cut(self) -> None:
-        """Lose all connections, without a word."""
-        for connection in list(self.server.server_state.connections):
+    def cut(self, which: Callable[[list[Any]], list[Any]] = list) -> None:
+        """Lose connections without a word: all, or those that `which` chooses."""
+        for connection in which(list(self.server.server_state.connections)):
             connection.loop.call_soon_threadsafe(connection.transport.abort)
 
 
 @contextmanager
-def site(admitting: Admitting, patience: Patience = Patience()) -> Iterator[Site]:
-    """The relay at work."""
-    running = Site(relay(nothing, admitting.admit, admitting.is_still_admitted, patience))
+def site(
+    admitting: Admitting,
+    patience: Patience = Patience(),
+    around: Callable[[Application], Application] = lambda application: application,
+) -> Iterator[Site]:
+    """The relay at work; `around` may look at what passes, or change it."""
+    running = Site(around(relay(nothing, admitting.admit, admitting.is_still_admitted, patience)))
     try:
         yield running
     finally:
@@ -103,6 +108,60 @@ def owners(directory: Path, admitting: Admitting) -> tuple[Owner, Owner]:
     found = tuple(Owner(name, directory / name, side) for side, name in enumerate(("olga", "paul")))
     admitting.sides |= {owner.order: (RUN, owner.side) for owner in found}
     return found  # type: ignore[return-value]
+
+
+class Worker(threading.Thread):
+    """An owner's worker, in a thread: what it does with its pipes, and how it ends."""
+
+    def __init__(self, owner: Owner, work: Callable[[PeerPipes], Any], seconds: float = 20.0) -> None:
+        super().__init__(daemon=True)
+        self._owner, self._work, self._seconds = owner, work, seconds
+        self.result: Any = None
+        self.error: Exception | None = None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            with PeerPipes(self._owner.directory, self._seconds) as pipes:
+                self.result = self._work(pipes)
+        except Exception as error:
+            self.error = error
+
+    def ended(self, seconds: float = 30.0) -> Any:
+        """Its result. Raises its error."""
+        self.join(seconds)
+        assert not self.is_alive(), "the worker hangs"
+        if self.error is not None:
+            raise self.error
+        return self.result
+
+
+def watching(
+    seen: list[tuple[str, Any]], change: Callable[[str, Any], list[Any]] = lambda path, content: [content]
+) -> Callable[[Application], Application]:
+    """Notes what every host sends to the relay, and puts what `change` makes of it in its place."""
+
+    def around(application: Application) -> Application:
+        async def watched(scope: Any, receive: Any, send: Any) -> None:
+            waiting: list[Any] = []
+
+            async def received() -> Any:
+                while not waiting:
+                    event = await receive()
+                    if event["type"] != "websocket.receive":
+                        return event
+                    content = event.get("bytes") or event.get("text")
+                    seen.append((scope["path"], content))
+                    for changed in change(scope["path"], content):
+                        kind = "text" if isinstance(changed, str) else "bytes"
+                        waiting.append({"type": "websocket.receive", kind: changed})
+                return waiting.pop(0)
+
+            await application(scope, received, send)
+
+        return watched
+
+    return around
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 10.0) -> None:
