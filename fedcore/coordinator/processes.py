@@ -18,6 +18,7 @@ from types import FrameType
 from typing import Final, Self
 
 from fedcore.broker import embedded
+from fedcore.wire.relay import MAXIMUM_FRAME_BYTES
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +46,8 @@ def web(host: str, port: int) -> Command:
     options = ["--host", host, "--port", str(port), "--log-level", "warning", "--no-server-header"]
     # Long polls are still open when it stops, and their hosts ask again.
     options += ["--timeout-graceful-shutdown", "2"]
+    # What the relay carries is sealed, so it does not compress, and is never longer than this.
+    options += ["--ws-per-message-deflate", "false", "--ws-max-size", str(MAXIMUM_FRAME_BYTES)]
     return Command("web", [sys.executable, "-m", "uvicorn", "project.asgi:application", *options])
 
 
