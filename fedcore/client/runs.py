@@ -20,6 +20,7 @@ from fedcore.wire.spec import (
 
 PLAINTEXT = PluginChoice(name="plaintext")
 KEYED_TOKENS = PluginChoice(name="keyed_tokens")
+SECRET_SHARING = PluginChoice(name="secret_sharing")
 DELTA = 1e-6
 """The delta that goes with an epsilon where nobody says another."""
 
@@ -42,17 +43,24 @@ class RunPlan:
     minimum_owners: int = 1
     first_rows: int | None = None
     reference_host: str | None = None
+    dealer: str | None = None
     minutes: int = 60
 
     def as_local(self) -> RunPlan:
         """The same training by each owner alone."""
-        return replace(
-            self, protocol=Protocol.LOCAL, backend=PLAINTEXT, minimum_owners=1, reference_host=None
-        )
+        return self._under(Protocol.LOCAL, PLAINTEXT, minimum_owners=1)
 
     def as_reference(self, host: str) -> RunPlan:
         """The same training on plaintext, at the reference host with this signing key."""
-        return replace(self, protocol=Protocol.REFERENCE, backend=PLAINTEXT, reference_host=host)
+        return self._under(Protocol.REFERENCE, PLAINTEXT, reference_host=host)
+
+    def as_shared(self, dealer: str, backend: PluginChoice = SECRET_SHARING) -> RunPlan:
+        """The same training on shares by the first two owners, with the dealer that has this signing key."""
+        return self._under(Protocol.SHARED, backend, dealer=dealer)
+
+    def _under(self, protocol: Protocol, backend: PluginChoice, **hosts: Any) -> RunPlan:
+        others = {"reference_host": None, "dealer": None, **hosts}
+        return replace(self, protocol=protocol, backend=backend, **others)
 
     def with_epsilon(self, epsilon: float, delta: float = DELTA) -> RunPlan:
         """The same model trained by each owner alone so that no row shows in it, or in its evaluation, by more than
@@ -85,6 +93,7 @@ class RunPlan:
             privacy=self.privacy,
             minimum_owners=self.minimum_owners,
             reference_host=self.reference_host,
+            dealer=self.dealer,
             grants=tuple(grants),
             submitted_at=now,
             deadline=now + 60 * self.minutes,

@@ -42,12 +42,13 @@ END_STATES: Final = frozenset({FINISHED, "failed", "cancelled", "expired"})
 
 @dataclass(frozen=True)
 class Host:
-    """An owner host, and whether it serves as a reference host."""
+    """An owner host, and whether it serves as a reference host or as a dealer."""
 
     name: str
     organisation: str
     card: HostCard
     is_reference: bool
+    is_dealer: bool
 
 
 @dataclass(frozen=True)
@@ -172,9 +173,15 @@ class Session:
         return wait_for_dry_run(self._http, self._http.post(f"/api/requests/{digest}/dry-run")["id"])
 
     def hosts(self) -> list[Host]:
-        """The owner hosts, reference hosts among them."""
+        """The owner hosts, reference hosts and dealers among them."""
         return [
-            Host(item["name"], item["organisation"], HostCard.parse(item["card"]), item["is_reference"])
+            Host(
+                item["name"],
+                item["organisation"],
+                HostCard.parse(item["card"]),
+                item["is_reference"],
+                item["is_dealer"],
+            )
             for item in self._http.get("/api/hosts")
         ]
 

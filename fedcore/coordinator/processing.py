@@ -13,7 +13,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from fedcore.coordinator import plugins
-from fedcore.coordinator.governance.models import AccessRequest, Dataset, Grant, Organisation
+from fedcore.coordinator.governance.models import AccessRequest, Dataset, Grant, Organisation, OwnerHost
 from fedcore.coordinator.runs.models import Run
 
 RETENTION = (
@@ -73,7 +73,7 @@ def _dataset(dataset: Dataset) -> dict[str, Any]:
 
 def _runs(grant: Grant) -> list[Run]:
     found = Run.objects.filter(datasets__request=grant.request).order_by("created_at")
-    return list(found.select_related("reference_host__organisation"))
+    return list(found.select_related("reference_host__organisation", "dealer__organisation"))
 
 
 def _recipients(grants: Iterable[Grant], runs: Iterable[Run]) -> list[dict[str, str]]:
@@ -82,6 +82,12 @@ def _recipients(grants: Iterable[Grant], runs: Iterable[Run]) -> list[dict[str, 
     for run in runs:
         if run.reference_host is not None:
             found.add((run.reference_host.organisation.title, "runs the reference host"))
+        if run.dealer is not None:
+            found.add((run.dealer.organisation.title, "deals randomness for the training on shares"))
+            compute = OwnerHost.objects.filter(signing_key__in=run.spec.compute_owners)
+            found |= {
+                (host.organisation.title, "holds shares of the rows, and trains on them") for host in compute
+            }
         if run.protocol == "pooled":
             found.add((_operator(), "runs the coordinator, which trains on protected rows"))
     return [{"organisation": name, "as": part} for name, part in sorted(found)]

@@ -95,8 +95,9 @@ class Noise(Local):
 class Sharing(Local):
     """What a training on shares is about, beyond the run spec.
 
-    `rows` has the number of rows of every masked part, in order; `side` is that of this compute owner. `secret` is where
-    the secret lies from which an owner's mask keys, or the dealer's seeds, are made; `blocks` is how much is dealt.
+    `rows` has the number of rows of every masked part, in order; `side` is that of this compute owner. `secret` is
+    where the secret lies from which an owner's mask keys, or the dealer's seeds, are made; `blocks` is how much is
+    dealt.
     """
 
     columns: Count = 0

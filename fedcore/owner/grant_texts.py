@@ -32,6 +32,8 @@ PROTOCOL_TEXTS: Final[dict[Protocol, str]] = {
     "can read them as far as the backend lets it",
     Protocol.POOLED: "the preprocessed and protected rows go to the coordinator, with their labels; the scientist gets "
     "the model that it trains on the rows of all owners",
+    Protocol.SHARED: "the preprocessed rows go, in two shares that each look random, to two compute owners, which "
+    "train one model together; any two of them and the dealer could read all rows; the scientist gets the model",
 }
 STANDING_TEXTS: Final[dict[Standing, str]] = {
     Standing.IN_FORCE: "in force",
@@ -165,6 +167,8 @@ def _irrevocable(held: HeldGrant) -> Iterator[str]:
         yield "protected rows that the coordinator has received, and the model of a finished run"
     if Protocol.REFERENCE in held.limits.protocols:
         yield "rows that the reference host has read"
+    if Protocol.SHARED in held.limits.protocols:
+        yield "shares that the compute owners have received, and the model of a finished run"
     if held.limits.download:
         yield "the merged pseudonymised rows, once the scientist has downloaded them"
     yield "metrics of finished runs"

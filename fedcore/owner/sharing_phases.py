@@ -241,6 +241,6 @@ def _dealer(work: PhaseWork) -> str:
 
 
 def _backend(work: PhaseWork) -> ShareBackend[Any]:
-    found: Any = work.means.registry.of_type(ShareBackend, work.spec.backend.name)  # type: ignore[type-abstract]
+    found: Any = work.means.registry.of_type(ShareBackend, work.spec.backend.name)
     backend: ShareBackend[Any] = found(work.spec.backend.options)
     return backend

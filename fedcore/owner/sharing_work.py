@@ -1,8 +1,8 @@
 """What an owner's or dealer's workers compute in a run on shares: mask rows, deal a block, train.
 
-Who can see what: see `fedcore.sharing`. The process that masks has the owner's own rows; the one that deals has mask keys
-and no row; the one that trains has masked rows, one key for each part of them, and one side of what was dealt, never the
-other side's.
+Who can see what: see `fedcore.sharing`. The process that masks has the owner's own rows; the one that deals has mask
+keys and no row; the one that trains has masked rows, one key for each part of them, and one side of what was dealt,
+never the other side's.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from fedcore.plugin_api.ring import RingVector
 from fedcore.plugin_api.values import Matrix
 from fedcore.sharing.dealing import Dealer, Seeds
 from fedcore.sharing.dealt import FirstMaterial, Material, SecondMaterial
-from fedcore.sharing.joining import CLASSES, initial_weights, linear_names
+from fedcore.sharing.joining import CLASSES, WEIGHTS, initial_weights, linear_names
 from fedcore.sharing.masking import MaskKeys, SharedRows, mask_rows, pack_masked, unpack_masked
 from fedcore.sharing.party import Party
 from fedcore.sharing.plan import SharedPlan, plan_of
@@ -33,7 +33,6 @@ from fedcore.wire.keys import read_secret
 from fedcore.wire.sealing import KEY_BYTES
 
 PAIR_BYTES: Final = 2 * KEY_BYTES
-WEIGHTS: Final = "weights"
 
 
 def scales_of(backend: ShareBackend[Any]) -> Scales:
@@ -65,8 +64,8 @@ def dealt(work: Work, block: int, backend: ShareBackend[Any]) -> bytes:
 def train(work: Work, backend: ShareBackend[Any], model: ModelType[Any], clock: Clock) -> bytes:
     """Train with the other compute owner; this side's share of the final weights.
 
-    The inputs are the masked parts, each behind this side's key for it, and then what was dealt: the first side's seed, or
-    the second side's blocks, each behind its seed.
+    The inputs are the masked parts, each behind this side's key for it, and then what was dealt: the first side's
+    seed, or the second side's blocks, each behind its seed.
     """
     followed = plan(work, backend)
     side, parts = work.sharing.side, len(work.sharing.rows)

@@ -347,9 +347,8 @@ def _model_type(work: Work) -> ModelType[Any]:
 
 
 def _share_backend(work: Work) -> ShareBackend[Any]:
-    backend: ShareBackend[Any] = registry_of(work).of_type(ShareBackend, work.backend.name)(
-        work.backend.options
-    )  # type: ignore[type-abstract]
+    found: Any = registry_of(work).of_type(ShareBackend, work.backend.name)
+    backend: ShareBackend[Any] = found(work.backend.options)
     return backend
 
 

@@ -114,7 +114,8 @@ class TokenBackend(EncryptionBackend[SomeOptions]):
 class ShareBackend(TokenBackend[SomeOptions]):
     """A backend for protocol `shared`: tokens are renamed by `protect`, and the numbers of the columns are shared.
 
-    It says how numbers become integers modulo 2^64 (`fedcore.sharing.scales` has the limits); the protocol does the rest.
+    It says how numbers become integers modulo 2^64 (`fedcore.sharing.scales` has the limits); the protocol does the
+    rest.
     """
 
     @property

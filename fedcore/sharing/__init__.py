@@ -15,13 +15,13 @@ the protocol, and that no two of them put together what they hold.
 * The dealer sees keys and the number of rows, and nothing that depends on a row or weight.
 * The coordinator carries sealed bytes, and adds the two shares of the final weights, which is the model.
 
-**Coalitions.** The two compute owners together read every row of every owner. So does the dealer together with either of
-them. A dealer that deals falsely can make openings depend on rows, and with what the compute owners later show of the
-model learn some of them; a compute owner that computes falsely can spoil the model, and shift single scores. None of
-this is noticed: the protocol is for parties that are curious, not for such that cheat.
+**Coalitions.** The two compute owners together read every row of every owner. So does the dealer together with either
+of them. A dealer that deals falsely can make openings depend on rows, and with what the compute owners later show of
+the model learn some of them; a compute owner that computes falsely can spoil the model, and shift single scores. None
+of this is noticed: the protocol is for parties that are curious, not for such that cheat.
 
-**What is exact.** Products and sums are. Rounded are: rows to `fraction_bits` (once), and per row the error of its score,
-by a truncation whose expected value is the number itself (`fedcore.sharing.truncation`), or by a table that is
+**What is exact.** Products and sums are. Rounded are: rows to `fraction_bits` (once), and per row the error of its
+score, by a truncation whose expected value is the number itself (`fedcore.sharing.truncation`), or by a table that is
 interpolated at random between entries so that its expected value is the sigmoid's interpolation
 (`fedcore.sharing.lookup`). Neither can fail while the scores are in range, and that they are is checked each epoch.
 """

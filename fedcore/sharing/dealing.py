@@ -1,12 +1,12 @@
 """The dealer's side: correlated randomness for every batch, block by block.
 
-Who can see what: the dealer has the keys that mask rows, and seeds of its own. It needs no row, no share and no opening,
-and gets none. The first compute owner gets a seed only; the second one a seed, and for each block what makes the two
-owners' randomness fit together.
+Who can see what: the dealer has the keys that mask rows, and seeds of its own. It needs no row, no share and no
+opening, and gets none. The first compute owner gets a seed only; the second one a seed, and for each block what makes
+the two owners' randomness fit together.
 
-Dealt for a batch with mask A of its rows, in shares: A b and A' d, for the uniform vectors b (masks of the weights) and d
-(masks of the errors); the table of the range check; and for the squared error truncations, for the cross-entropy
-the sigmoid's table of each row, for a momentum or decay truncations of these.
+Dealt for a batch with mask A of its rows, in shares: A b and A' d, for the uniform vectors b (masks of the weights)
+and d (masks of the errors); the table of the range check; and for the squared error truncations, for the
+cross-entropy the sigmoid's table of each row, for a momentum or decay truncations of these.
 """
 
 from __future__ import annotations

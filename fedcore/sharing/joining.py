@@ -7,7 +7,7 @@ losses' gradients of it. The sum of the outputs stays as it is at the start.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,9 @@ from fedcore.plugin_api.models import ModelType, Parameters
 from fedcore.plugin_api.ring import RingVector
 from fedcore.sharing.scales import Scales
 
-CLASSES = 2
+CLASSES: Final = 2
+WEIGHTS: Final = "weights"
+"""The array's name in a compute owner's share of the final weights."""
 
 
 def linear_names(model: ModelType[Any]) -> tuple[str, str]:

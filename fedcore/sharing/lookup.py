@@ -2,10 +2,10 @@
 
 The index is the number's upper bits: each compute owner shifts its own share to the right, and the sum of the shifted
 shares, modulo the size of the table, is the shifted number or one less (shares that wrap around differ by a multiple of
-the size, so nothing else can happen). One is added, so that the index j of a number between entries j and j + 1 comes out
-as either, with the probabilities of linear interpolation: the expected value of what is read is the interpolated function
-(the shares' lower bits are uniform). The index is opened under a dealt, uniform mask; table i is dealt in shares, moved on
-by that mask, and used once.
+the size, so nothing else can happen). One is added, so that the index j of a number between entries j and j + 1 comes
+out as either, with the probabilities of linear interpolation: the expected value of what is read is the interpolated
+function (the shares' lower bits are uniform). The index is opened under a dealt, uniform mask; table i is dealt in
+shares, moved on by that mask, and used once.
 
 The check that scores are in range is a second, small table over the whole ring that holds 1 where a score is too large.
 What is read adds up over an epoch, and only the sum is opened.
@@ -35,10 +35,11 @@ _PASSING: Final = 3
 
 def index(share: RingVector, shift: int, mask: NDArray[np.uint8], bits: int, side: int) -> NDArray[np.uint8]:
     """What this compute owner opens of the index: its shifted share with its share of the mask, modulo 2^bits."""
-    shifted = (share >> np.uint64(shift)).astype(np.uint8) + mask
+    shifted: NDArray[np.uint8] = (share >> np.uint64(shift)).astype(np.uint8) + mask
     if side == 0:
         shifted += np.uint8(1)
-    return shifted & np.uint8((1 << bits) - 1)
+    shifted &= np.uint8((1 << bits) - 1)
+    return shifted
 
 
 def sigmoid_table(rate: float, score_bits: int) -> RingVector:
@@ -47,7 +48,8 @@ def sigmoid_table(rate: float, score_bits: int) -> RingVector:
     scores = np.arange(FINE, dtype=np.int64)
     scores[FINE // 2 :] -= FINE
     values = rate / (1.0 + np.exp(-scores * step))
-    return np.rint(values).astype(np.int64).view(np.uint64)
+    table: RingVector = np.rint(values).astype(np.int64).view(np.uint64)
+    return table
 
 
 def range_table() -> RingVector:

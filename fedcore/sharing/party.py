@@ -7,7 +7,7 @@ random but the plan's digest at the start and, once an epoch, the number of scor
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +49,7 @@ class Party:
         self._plan, self._side, self._rows, self._peer = plan, side, rows, peer
         self.weights = weights.copy()
         self._velocity = np.zeros_like(weights)
-        self._out_of_range = np.uint32(0)
+        self._out_of_range = 0
         self._place = 0
 
     def train(self, blocks: Iterable[Material], progress: Callable[[int], None] | None = None) -> RingVector:
@@ -114,7 +114,7 @@ class Party:
         if squared:
             score -= self._less_public((label << np.uint64(1)), 1) << np.uint64(plan.scales.product_bits)
         factor_cut = dealt.factor_cut if plan.keeps_velocity else _NO_CUT
-        sent = [
+        sent: list[NDArray[Any]] = [
             index(score, _COARSE_SHIFT, dealt.range_mask, COARSE_BITS, self._side),
             _NO_INDEX if squared else index(score, _FINE_SHIFT, dealt.sigmoid_mask, FINE_BITS, self._side),
             masked(score, dealt.error_cut, self._side) if squared else _NO_CUT.mask,
@@ -160,13 +160,13 @@ class Party:
 
     def _note_range(self, indices: NDArray[np.uint8], dealt: BatchMaterial) -> None:
         places = np.arange(len(indices)) * COARSE + indices
-        self._out_of_range += dealt.range[places].sum(dtype=np.uint32)
+        self._out_of_range = (self._out_of_range + int(dealt.range[places].sum(dtype=np.uint32))) % 2**32
 
     def _check_range(self, batch: Batch) -> None:
         """Open how many scores of the epoch were too large, and stop unless that is none."""
         sent = np.array([self._out_of_range], np.uint32)
         found = int((sent + np.frombuffer(self._peer.exchange(sent.tobytes()), np.uint32))[0])
-        self._out_of_range = np.uint32(0)
+        self._out_of_range = 0
         if found:
             largest = 2 ** (self._plan.scales.score_bits - 1)
             raise out_of_range(
@@ -178,13 +178,13 @@ class Party:
         """The value of a masked number, which is uniformly random: both shares, added up."""
         return share + _received(self._peer.exchange(share.tobytes()), share)
 
-    def _exchanged(self, sent: list[NDArray[np.uint8] | RingVector]) -> list[NDArray[np.uint64]]:
+    def _exchanged(self, sent: list[NDArray[Any]]) -> list[NDArray[Any]]:
         """Open several masked arrays in one frame: words first, so that they stay aligned."""
         ordered = sorted(range(len(sent)), key=lambda place: -sent[place].itemsize)
         frame = self._peer.exchange(b"".join(sent[place].tobytes() for place in ordered))
         if len(frame) != sum(array.nbytes for array in sent):
             raise _wrong_frame(len(frame))
-        opened: dict[int, NDArray[np.uint64]] = {}
+        opened: dict[int, NDArray[Any]] = {}
         start = 0
         for place in ordered:
             part = np.frombuffer(frame, sent[place].dtype, len(sent[place]), start)

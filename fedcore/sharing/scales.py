@@ -1,4 +1,5 @@
-"""Fixed point for protocol `shared`: how many bits of fraction rows, weights and errors have, and why nothing overflows.
+"""Fixed point for protocol `shared`: how many bits of fraction rows, weights and errors have, and why nothing
+overflows.
 
 With f bits of fraction in rows and scores below 2^s, weights have S = 63 - f - s bits. Then
 

@@ -1,14 +1,14 @@
 """Dividing a shared number by a power of two: with an expected value that is the exact quotient, and without failure.
 
 The dealer draws r, uniform modulo 2^64, and deals shares of r, of the quotient of its lower 63 bits by 2^t, and of its
-top bit. The compute owners open c = x + 2^62 + r, which is uniform whatever x is. For |x| < 2^62 the number x + 2^62 lies
-below 2^63, so c and the top bit of r say whether the lower 63 bits of the sum went over, and x / 2^t is a sum of public
-and of dealt numbers (Escudero et al., "Improved primitives for MPC over mixed arithmetic-binary circuits", CRYPTO 2020,
-section 5.1, in the ring with a bound on x).
+top bit. The compute owners open c = x + 2^62 + r, which is uniform whatever x is. For |x| < 2^62 the number x + 2^62
+lies below 2^63, so c and the top bit of r say whether the lower 63 bits of the sum went over, and x / 2^t is a sum of
+public and of dealt numbers (Escudero et al., "Improved primitives for MPC over mixed arithmetic-binary circuits",
+CRYPTO 2020, section 5.1, in the ring with a bound on x).
 
-The result is the quotient rounded down, or that plus one: the latter with probability (x mod 2^t) / 2^t, since the lower
-t bits of r are uniform. So its expected value is x / 2^t. There is no other error: the probability of failure is 0 for
-|x| < 2^62, against about |x| / 2^63 for each number where shares are shifted without a dealer.
+The result is the quotient rounded down, or that plus one: the latter with probability (x mod 2^t) / 2^t, since the
+lower t bits of r are uniform. So its expected value is x / 2^t. There is no other error: the probability of failure
+is 0 for |x| < 2^62, against about |x| / 2^63 for each number where shares are shifted without a dealer.
 """
 
 from __future__ import annotations

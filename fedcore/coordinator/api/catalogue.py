@@ -25,11 +25,20 @@ class HostSerializer(serializers.ModelSerializer[OwnerHost]):
 
     class Meta:
         model = OwnerHost
-        fields = ("name", "organisation", "card", "fingerprint", "is_reference", "last_contact", "away")
+        fields = (
+            "name",
+            "organisation",
+            "card",
+            "fingerprint",
+            "is_reference",
+            "is_dealer",
+            "last_contact",
+            "away",
+        )
 
 
 class HostsView(generics.ListAPIView[OwnerHost]):
-    """The active owner hosts, reference hosts among them."""
+    """The active owner hosts, reference hosts and dealers among them."""
 
     serializer_class = HostSerializer
 

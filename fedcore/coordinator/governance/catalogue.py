@@ -23,7 +23,8 @@ DIGEST_LENGTH: Final = 64
 class OwnerHost(models.Model):
     """A host of one owner, known by the two public keys of its card.
 
-    A reference host is the same program at a place that owners may trust with plaintext, for baselines only.
+    A reference host is the same program at a place that owners may trust with plaintext, for baselines only. A dealer
+    is one that deals randomness for runs on shares, and sees no row.
     """
 
     organisation = models.ForeignKey(
@@ -36,6 +37,13 @@ class OwnerHost(models.Model):
         _("reference host"),
         default=False,
         help_text=_("Trains baselines on plaintext that owners seal to it."),
+    )
+    is_dealer = models.BooleanField(
+        _("dealer"),
+        default=False,
+        help_text=_(
+            "Deals the randomness of runs on shares, for owners of other organisations that trust it."
+        ),
     )
     is_active = models.BooleanField(
         _("active"),

@@ -38,6 +38,12 @@ PROTOCOL_TEXTS: Final[dict[str, Any]] = {
         "Your preprocessed and protected rows, with their labels, go to the coordinator, which trains one model on the "
         "rows of all owners. The scientist gets the model."
     ),
+    Protocol.SHARED: gettext_lazy(
+        "Your preprocessed rows go, in two shares that each look random, to two compute owners, which train one model "
+        "without seeing a row, with randomness from a dealer that sees none either. Any two of these three together "
+        "could read the rows of all owners: your policy names whom it trusts. The coordinator and the scientist get "
+        "the model."
+    ),
 }
 
 
@@ -247,6 +253,9 @@ def _irrevocable(request: AccessRequest) -> list[str]:
         found.append(_("The model that a finished run has given to the scientist and to the other owners."))
     if Protocol.REFERENCE in request.protocols:
         found.append(_("Rows that the reference host has read."))
+    if Protocol.SHARED in request.protocols:
+        found.append(_("Shares that the compute owners have received, while a run works with them."))
+        found.append(_("The model of a finished run on shares."))
     if request.download:
         found.append(_("The merged pseudonymised dataset, once the scientist has downloaded it."))
     found.append(_("Metrics of finished runs."))

@@ -67,6 +67,7 @@ class HostEntry(_Entry):
     organisation: Name
     card: str
     reference: bool = False
+    dealer: bool = False
 
 
 class SiteFile(_Entry):
@@ -186,6 +187,7 @@ def _host(entry: HostEntry) -> list[str]:
         "signing_key": card.signing,
         "sealing_key": card.sealing,
         "is_reference": entry.reference,
+        "is_dealer": entry.dealer,
     }
     if OwnerHost.objects.filter(signing_key=card.signing).exclude(name=entry.name).exists():
         raise SetupError(

@@ -23,6 +23,7 @@ class Catalogue:
     datasets: Mapping[DatasetVersion, Dataset]
     requests: Mapping[str, AccessRequest]
     reference: OwnerHost | None
+    dealer: OwnerHost | None
 
     @classmethod
     def of(cls, spec: RunSpec, person: Person) -> Catalogue:
@@ -42,7 +43,8 @@ class Catalogue:
                 request.pk: request
                 for request in requests.select_related("dataset__host", "grant", "requested_by__organisation")
             },
-            reference=OwnerHost.objects.filter(signing_key=spec.reference_host or "").first(),
+            reference=_host(spec.reference_host),
+            dealer=_host(spec.dealer),
         )
 
     @property
@@ -50,6 +52,11 @@ class Catalogue:
         """The classes that all datasets have; empty where they differ."""
         found = {tuple(dataset.classes) for dataset in self.datasets.values()}
         return list(found.pop()) if len(found) == 1 else []
+
+
+def _host(signing_key: str | None) -> OwnerHost | None:
+    known = OwnerHost.objects.select_related("organisation")
+    return known.filter(signing_key=signing_key).first() if signing_key else None
 
 
 def check_datasets(spec: RunSpec, catalogue: Catalogue) -> Problems:
@@ -82,6 +89,25 @@ def check_reference(spec: RunSpec, catalogue: Catalogue) -> Problems:
             RefusalCode.REFERENCE_NOT_TRUSTED,
             f"{host.name} brings a dataset to this run, so it cannot be its reference host. Take another.",
         )
+
+
+def check_dealer(spec: RunSpec, catalogue: Catalogue) -> Problems:
+    """The dealer is one, is active, and no two of dealer and compute owners belong to one organisation."""
+    if spec.protocol is not Protocol.SHARED:
+        return
+    host = catalogue.dealer
+    if host is None or not host.is_active or not host.is_dealer:
+        yield Problem(
+            RefusalCode.DEALER_NOT_TRUSTED,
+            f"The host {spec.dealer} is no active dealer. Take one from the list of hosts.",
+        )
+        return
+    named = {wanted.host: dataset.host for wanted, dataset in catalogue.datasets.items()}
+    three = [host, *(named[key] for key in spec.compute_owners if key in named)]
+    if len({each.organisation_id for each in three}) < len(three):
+        names = ", ".join(f"{each.name} ({each.organisation.name})" for each in three)
+        detail = f"Dealer and compute owners are {names}: each must be of another organisation"
+        yield Problem.of(RefusalCode.SAME_ORGANISATION, detail)
 
 
 def check_owners(spec: RunSpec, backend_minimum: int) -> Problems:

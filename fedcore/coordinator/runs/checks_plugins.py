@@ -9,7 +9,7 @@ import numpy as np
 
 from fedcore.coordinator.runs.flow import FittedPlace
 from fedcore.coordinator.runs.problems import Problem, Problems
-from fedcore.plugin_api.backends import EncryptionBackend, KeyHolders, Operation, TokenBackend
+from fedcore.plugin_api.backends import EncryptionBackend, KeyHolders, Operation, ShareBackend, TokenBackend
 from fedcore.plugin_api.models import LabelledRows, ModelType, TrainingDiverged
 from fedcore.plugin_api.pipeline import BuiltPipeline, InvalidPipeline
 from fedcore.plugin_api.plugins import InvalidOptions
@@ -17,7 +17,11 @@ from fedcore.plugin_api.registry import Registry, UnknownPlugin
 from fedcore.plugin_api.steps import FittedStep
 from fedcore.plugin_api.torch_choices import ITERATIONS, MAXIMUM_ITERATIONS
 from fedcore.plugin_api.values import Features, Matrix, Sequence, ValueKind
+from fedcore.sharing.joining import CLASSES
+from fedcore.sharing.plan import plan_of
+from fedcore.sharing.scales import Scales
 from fedcore.wire.codes import RefusalCode
+from fedcore.wire.encoding import WireError
 from fedcore.wire.spec import Options, Protocol, RunSpec
 
 _TRIAL: Final = threading.Lock()
@@ -89,6 +93,8 @@ class PluginChecks:
         kind = gives or next(iter(sorted(model.takes)))
         yield from check_operations(self._registry, self._spec, model, self.backend)
         yield from check_training(self._spec, model, kind, classes)
+        if self._spec.protocol is Protocol.SHARED and self.backend is not None:
+            yield from check_sharing(self._spec, model, kind, self.backend, classes)
 
 
 def check_backend(registry: Registry, spec: RunSpec, backend: type[EncryptionBackend[Any]]) -> Problems:
@@ -101,12 +107,43 @@ def check_backend(registry: Registry, spec: RunSpec, backend: type[EncryptionBac
             f"Under pooled, rows are protected with a key that the owners hold, and {backend.name} has none. Use "
             f"{' or '.join(having) or 'a backend that has one: none is installed'}.",
         )
+    shares = issubclass(backend, ShareBackend)
+    if shares != (spec.protocol is Protocol.SHARED):
+        having = [name for name in registry.names("encryption") if _shares(registry, name)]
+        yield Problem(
+            RefusalCode.BACKEND_NOT_ALLOWED,
+            f"Backend {backend.name} and protocol {spec.protocol} do not go together: under shared, rows leave in "
+            f"shares, and only there. Backends that share: {', '.join(having) or 'none is installed'}.",
+        )
     if spec.protocol is Protocol.LOCAL and keyed:
         yield Problem(
             RefusalCode.BACKEND_NOT_ALLOWED,
             f"Under local, no rows leave their owner, so no key is agreed, and {backend.name} needs one. Use a "
             "backend without a key, such as plaintext.",
         )
+
+
+def check_sharing(
+    spec: RunSpec, model: ModelType[Any], kind: ValueKind, backend: type[EncryptionBackend[Any]], classes: int
+) -> Problems:
+    """What can be trained on shares: two classes, a matrix, a linear model, and what the plan says of the training."""
+    if classes != CLASSES or kind is not ValueKind.MATRIX:
+        detail = f"Under shared, rows have two classes and are a matrix, not {classes} classes of a {kind}."
+        yield Problem(RefusalCode.INVALID_OPTIONS, detail)
+    if model.linear_parameters is None:
+        detail = f"Model {model.name} is not linear with these options, and under shared only such models are trained."
+        yield Problem(RefusalCode.MODEL_NOT_ALLOWED, detail)
+    if not issubclass(backend, ShareBackend):
+        return
+    try:
+        chosen = backend(spec.backend.options)
+        scales = Scales(chosen.fraction_bits, chosen.score_bits)
+        plan_of(spec.training, scales, 1, [spec.training.batch_size])
+    except InvalidOptions as error:
+        for option, problem in error.problems.items():
+            yield Problem(RefusalCode.INVALID_OPTIONS, f"{error.plugin}, {option}: {problem}.")
+    except WireError as error:
+        yield Problem(RefusalCode.INVALID_OPTIONS, f"Training: {error.detail}.")
 
 
 def check_operations(
@@ -175,6 +212,10 @@ def _renames_under_a_key(registry: Registry, name: str) -> bool:
     """Whether it protects the tokens of pooled rows with a key of the owners."""
     found = registry.of_type(EncryptionBackend, name)
     return issubclass(found, TokenBackend) and found.key_holders is KeyHolders.OWNERS
+
+
+def _shares(registry: Registry, name: str) -> bool:
+    return issubclass(registry.of_type(EncryptionBackend, name), ShareBackend)
 
 
 def _operations(registry: Registry, name: str) -> frozenset[Operation]:

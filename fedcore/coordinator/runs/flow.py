@@ -21,6 +21,8 @@ class Who(StrEnum):
 
     OWNERS = "owners"
     REFERENCE = "reference"
+    DEALER = "dealer"
+    COMPUTE_OWNERS = "compute owners"
     EVERYONE = "everyone"
     COORDINATOR = "coordinator"
 
@@ -65,8 +67,8 @@ _STATES: Final = {
     Phase.EVALUATE: RunState.EVALUATING,
 }
 
-MODEL_AT_COORDINATOR: Final = frozenset({Protocol.POOLED})
-"""The protocols whose model the coordinator trains, keeps and gives to the scientist."""
+MODEL_AT_COORDINATOR: Final = frozenset({Protocol.POOLED, Protocol.SHARED})
+"""The protocols whose model the coordinator trains or puts together, keeps and gives to the scientist."""
 
 
 def stages(protocol: Protocol, agreement: bool, fitted: Sequence[FittedPlace]) -> tuple[Stage, ...]:
@@ -99,6 +101,21 @@ def _reference(agreement: bool, fitted: Sequence[FittedPlace]) -> tuple[Stage, .
     return Stage(Phase.CHECK, Who.EVERYONE), *joint, train, Stage(Phase.EVALUATE, evidence=(train,))
 
 
+def _shared(agreement: bool, fitted: Sequence[FittedPlace]) -> tuple[Stage, ...]:
+    joint = _until_prepared(agreement, fitted)
+    deal = Stage(Phase.DEAL, Who.DEALER, evidence=(joint[-1],))
+    train = Stage(Phase.TRAIN, Who.COMPUTE_OWNERS, evidence=(joint[-1], deal))
+    join = Stage(Phase.TRAIN, Who.COORDINATOR)
+    return (
+        Stage(Phase.CHECK, Who.EVERYONE),
+        *joint,
+        deal,
+        train,
+        join,
+        Stage(Phase.EVALUATE, carries_model=True),
+    )
+
+
 def _until_prepared(agreement: bool, fitted: Sequence[FittedPlace]) -> tuple[Stage, ...]:
     done: list[Stage] = []
     before: tuple[Stage, ...] = ()
@@ -123,4 +140,9 @@ def _rounds_of(step: FittedPlace, before: tuple[Stage, ...]) -> list[Stage]:
     return rounds
 
 
-_FLOWS: Final = {Protocol.LOCAL: _local, Protocol.POOLED: _pooled, Protocol.REFERENCE: _reference}
+_FLOWS: Final = {
+    Protocol.LOCAL: _local,
+    Protocol.POOLED: _pooled,
+    Protocol.REFERENCE: _reference,
+    Protocol.SHARED: _shared,
+}

@@ -70,6 +70,8 @@ def claim(run_id: str) -> Lease | None:
     run = waiting.select_for_update().filter(pk=run_id).first()
     if run is None or run.artefacts.filter(order=None, complete=True).exists():
         return None
+    if any(not order.answered for order in run.orders.filter(phase=Phase.TRAIN)):
+        return None  # Hosts are still training: what they send is put together here afterwards.
     run.lease, run.heartbeat_at, run.attempts = uuid4().hex, timezone.now(), run.attempts + 1
     run.save(update_fields=["lease", "heartbeat_at", "attempts"])
     return Lease(run_id, run.lease)

@@ -84,6 +84,10 @@ class Run(models.Model):
         "governance.OwnerHost", models.PROTECT, null=True, related_name="+", verbose_name=_("reference host")
     )
 
+    dealer = models.ForeignKey(
+        "governance.OwnerHost", models.PROTECT, null=True, related_name="+", verbose_name=_("dealer")
+    )
+
     state = models.CharField(
         _("state"), max_length=20, choices=RunState.choices, default=RunState.SUBMITTED, db_index=True
     )

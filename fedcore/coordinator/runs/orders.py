@@ -41,9 +41,17 @@ def roster_of(run: Run) -> list[RunDataset]:
 
 def acting(run: Run, roster: Sequence[RunDataset], who: Who) -> list[OwnerHost]:
     """The hosts that act in a stage, owners first in the order of the spec."""
-    owners = [dataset.host for dataset in roster] if who in (Who.OWNERS, Who.EVERYONE) else []
-    reference = [run.reference_host] if run.reference_host and who in (Who.REFERENCE, Who.EVERYONE) else []
-    return owners + reference
+    owners = [dataset.host for dataset in roster]
+    others = {Who.REFERENCE: run.reference_host, Who.DEALER: run.dealer}
+    match who:
+        case Who.OWNERS:
+            return owners
+        case Who.COMPUTE_OWNERS:
+            return [host for host in owners if host.signing_key in run.spec.compute_owners]
+        case Who.EVERYONE:
+            return owners + [host for host in others.values() if host]
+        case _:
+            return [host for host in [others.get(who)] if host]
 
 
 def issue(

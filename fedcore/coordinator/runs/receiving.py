@@ -20,8 +20,10 @@ from fedcore.wire.reports import Evaluated, Report, Spent, Status, Trained
 from fedcore.wire.signing import Signed
 from fedcore.wire.spec import Privacy, Protocol
 
-ROLES = {Phase.SUMMARISE: "summary", Phase.PREPARE: "features", Phase.TRAIN: "model"}
-"""What the artefacts of each phase are. Other phases have none."""
+ROLES = {Phase.SUMMARISE: "summary", Phase.PREPARE: "features", Phase.DEAL: "dealt", Phase.TRAIN: "model"}
+"""What the artefacts of each phase are, but for what is prepared as shares. Other phases have none."""
+
+SHARES = "shares"
 
 MAXIMUM_ROWS = 10**12
 """As many rows as one owner may count, so that the sums over all owners stay exact."""
@@ -71,13 +73,17 @@ def _locked_order(host: OwnerHost, report: Report) -> RunOrder:
 def _check_result(order: RunOrder, report: Report) -> None:
     privacy = order.run.spec.privacy
     if isinstance(report.result, Trained):
-        _check_trained(report.result, privacy)
+        _check_trained(order.run, report.result, privacy)
     elif isinstance(report.result, Evaluated):
         _check_counts(order.run, report.result)
         _check_spent(report.result.spent, privacy)
 
 
-def _check_trained(trained: Trained, privacy: Privacy) -> None:
+def _check_trained(run: Run, trained: Trained, privacy: Privacy) -> None:
+    if run.protocol_kind is Protocol.SHARED:
+        if trained.curve is not None:
+            raise WireError(RefusalCode.ARTEFACT_INVALID, "a training on shares shows no curve")
+        return
     silent = trained.curve is None and trained.rows == 0
     if privacy.epsilon_micro == "none":
         if trained.curve is None:
@@ -123,8 +129,8 @@ def _take_artefacts(order: RunOrder, report: Report) -> None:
 
 def _check_roles(order: RunOrder, report: Report) -> None:
     run, refs = order.run, report.artefacts
-    expected = _expected_audiences(run, report.phase)
-    if any(ref.role != ROLES.get(report.phase) for ref in refs):
+    expected = _expected_audiences(run, report.phase, order.host)
+    if any(ref.role != _role(run, report.phase) for ref in refs):
         raise WireError(RefusalCode.ARTEFACT_INVALID, f"{report.phase} has no artefacts of these roles")
     if {ref.audience for ref in refs} != expected:
         raise WireError(RefusalCode.ARTEFACT_INVALID, f"{report.phase} has artefacts for other audiences")
@@ -132,14 +138,34 @@ def _check_roles(order: RunOrder, report: Report) -> None:
         raise WireError(RefusalCode.ARTEFACT_INVALID, "two artefacts have the same part number")
 
 
-def _expected_audiences(run: Run, phase: Phase) -> set[str | None]:
+def _role(run: Run, phase: Phase) -> str | None:
+    is_shared = run.protocol_kind is Protocol.SHARED and phase is Phase.PREPARE
+    return SHARES if is_shared else ROLES.get(phase)
+
+
+def _expected_audiences(run: Run, phase: Phase, host: OwnerHost) -> set[str | None]:
     if phase is Phase.SUMMARISE:
         return {None}
+    if run.protocol_kind is Protocol.SHARED:
+        return _audiences_of_shares(run, phase, host)
     if phase is Phase.PREPARE:
         return {run.reference_host.signing_key if run.reference_host else None}
     if phase is Phase.TRAIN and run.protocol_kind is Protocol.REFERENCE:
         return set(run.spec.hosts)
     return set()
+
+
+def _audiences_of_shares(run: Run, phase: Phase, host: OwnerHost) -> set[str | None]:
+    """Shares go to the compute owners, but a compute owner keeps its own; keys go to the dealer."""
+    match phase:
+        case Phase.PREPARE:
+            return {*run.spec.compute_owners, run.spec.dealer} - {host.signing_key}
+        case Phase.DEAL:
+            return set(run.spec.compute_owners)
+        case Phase.TRAIN:
+            return {None}
+        case _:
+            return set()
 
 
 def _store(order: RunOrder, signed: Signed, report: Report) -> None:

@@ -23,6 +23,7 @@ from fedcore.coordinator.governance.models import OwnerHost
 from fedcore.coordinator.plugins import installed
 from fedcore.coordinator.runs import ending, storage
 from fedcore.coordinator.runs.bell import ring
+from fedcore.coordinator.runs.joining import joined_model
 from fedcore.coordinator.runs.lease import Lease, Superseded, claim, kept_alive
 from fedcore.coordinator.runs.merging import BadContribution, merged_rows
 from fedcore.coordinator.runs.models import Run
@@ -35,6 +36,7 @@ from fedcore.plugin_api.values import KIND_OF, Features, Sequence
 from fedcore.wire.codes import RefusalCode
 from fedcore.wire.encoding import WireError
 from fedcore.wire.orders import Phase
+from fedcore.wire.spec import Protocol
 
 logger = logging.getLogger(__name__)
 
@@ -70,9 +72,15 @@ def train(run_id: str) -> None:
 def _train(lease: Lease) -> None:
     run = Run.objects.get(pk=lease.run_id)
     started = time.perf_counter()
-    rows = merged_rows(run)
     model: ModelType[Any] = installed().of_type(ModelType, run.model_type)(run.spec.model.options)  # type: ignore[type-abstract]
     _limit_threads()
+    if run.protocol_kind is Protocol.SHARED:
+        stored, facts = joined_model(run, model)
+        _keep(
+            lease, {MODEL: pack_model(stored)}, facts | {"seconds": round(time.perf_counter() - started, 6)}
+        )
+        return
+    rows = merged_rows(run)
     classes, training = len(run.classes), run.spec.training
     parameters = model.initial(rows.features, classes, training)
     outcome = model.train(parameters, rows, classes, training, _Progress(lease, run))

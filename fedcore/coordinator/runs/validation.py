@@ -19,6 +19,7 @@ from fedcore.coordinator.runs.checks_columns import check_columns
 from fedcore.coordinator.runs.checks_data import (
     Catalogue,
     check_datasets,
+    check_dealer,
     check_grants,
     check_organisations,
     check_owners,
@@ -74,6 +75,7 @@ def _submit(person: Person, signed: Signed) -> tuple[Run, bool]:
         *_check_times(spec, now),
         *check_datasets(spec, catalogue),
         *check_reference(spec, catalogue),
+        *check_dealer(spec, catalogue),
         *check_grants(spec, signed.signer, catalogue, now),
         *check_owners(spec, plugins.backend.minimum_owners if plugins.backend else 1),
         *(check_organisations(spec, catalogue, person) if plugins.owners_hold_key else ()),
@@ -160,6 +162,7 @@ def _create(
         },
         classes=catalogue.classes,
         reference_host=catalogue.reference,
+        dealer=catalogue.dealer,
         message="The run was submitted.",
         deadline=datetime.fromtimestamp(spec.deadline, UTC),
     )

@@ -67,8 +67,8 @@ def shares_are_trained_on_as_shares(work: OwnerWork) -> Decision:
     return require(
         work.plugins.backend.shares == (protocol is Protocol.SHARED),
         RefusalCode.BACKEND_NOT_ALLOWED,
-        f"Backend {name} and protocol {protocol} do not go together: under shared, rows leave in shares, and only there. "
-        "Choose protocol shared with a backend that shares, or neither.",
+        f"Backend {name} and protocol {protocol} do not go together: under shared, rows leave in shares, and only "
+        "there. Choose protocol shared with a backend that shares, or neither.",
     )
 
 
@@ -79,8 +79,8 @@ def dealer_is_trusted(work: OwnerWork) -> Decision:
         spec.protocol is not Protocol.SHARED
         or (peer is not None and peer.dealer and spec.dealer not in spec.hosts),
         RefusalCode.DEALER_NOT_TRUSTED,
-        f"Dealer {spec.dealer} must be a [[peers]] entry with dealer = true and bring no data to the run itself. Pin it "
-        "so, or name another dealer.",
+        f"Dealer {spec.dealer} must be a [[peers]] entry with dealer = true and bring no data to the run itself. Pin "
+        "it so, or name another dealer.",
     )
 
 

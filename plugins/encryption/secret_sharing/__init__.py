@@ -1,10 +1,10 @@
 """Rows as additive shares modulo 2^64, for training that nobody sees: protocol `shared`.
 
-**Who sees what, assuming what.** Each number of a row is the sum, modulo 2^64, of a masked number that both compute owners
-get and of two masks that come from keys, one for each of them (AES-256 in counter mode). What one compute owner holds is
-uniformly random, whatever the rows are; so is everything that the two open to each other while they train
-(`fedcore.sharing` has the laws and the openings). Everybody follows the protocol, and no two of the three (two compute
-owners and the dealer) put together what they hold.
+**Who sees what, assuming what.** Each number of a row is the sum, modulo 2^64, of a masked number that both compute
+owners get and of two masks that come from keys, one for each of them (AES-256 in counter mode). What one compute
+owner holds is uniformly random, whatever the rows are; so is everything that the two open to each other while they
+train (`fedcore.sharing` has the laws and the openings). Everybody follows the protocol, and no two of the three (two
+compute owners and the dealer) put together what they hold.
 
 Before they are shared, tokens are renamed under the run's key, which the owners agree end to end: the model that comes
 out in the end speaks of columns that only owners can relate to words.

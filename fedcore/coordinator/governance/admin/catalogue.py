@@ -31,7 +31,7 @@ class OwnerHostForm(forms.ModelForm):  # type: ignore[type-arg]
 
     class Meta:
         model = OwnerHost
-        fields = ("organisation", "name", "is_reference", "is_active")
+        fields = ("organisation", "name", "is_reference", "is_dealer", "is_active")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -58,14 +58,14 @@ class OwnerHostForm(forms.ModelForm):  # type: ignore[type-arg]
 class OwnerHostAdmin(GovernedAdmin):
     form = OwnerHostForm
     list_display = ("name", "organisation", "contact", "last", "shown_fingerprint", "kind", "is_active")
-    list_filter = ("organisation", "is_reference", "is_active")
+    list_filter = ("organisation", "is_reference", "is_dealer", "is_active")
     list_select_related = ("organisation",)
     search_fields = ("name", "signing_key", "organisation__title")
     readonly_fields = ("contact", "last", "version", "shown_fingerprint", "shown_card")
     empty_text = _("An administrator registers a host by the card that `fedcore-owner init` prints on it.")
 
     def get_fieldsets(self, request: HttpRequest, obj: OwnerHost | None = None) -> Any:
-        entered = ["organisation", "name", "is_reference", "is_active"]
+        entered = ["organisation", "name", "is_reference", "is_dealer", "is_active"]
         if self.has_change_permission(request, obj):
             entered.insert(2, "card")
         seen = (
@@ -92,7 +92,9 @@ class OwnerHostAdmin(GovernedAdmin):
 
     @admin.display(description=_("kind"))
     def kind(self, host: OwnerHost) -> str:
-        return badge(_("reference host"), "warn") if host.is_reference else badge(_("owner host"))
+        if host.is_reference:
+            return badge(_("reference host"), "warn")
+        return badge(_("dealer")) if host.is_dealer else badge(_("owner host"))
 
 
 @admin.register(Dataset)
