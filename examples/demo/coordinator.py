@@ -68,6 +68,7 @@ def site_toml(cast: Cast, cards: dict[str, str]) -> str:
             organisation=host.name,
             card=cards[host.name],
             reference=host is cast.reference,
+            dealer=host is cast.reference,
         )
         for host in cast.hosts
     ]

@@ -1,4 +1,4 @@
-"""The owners' hosts and the reference host: `fedcore-owner init`, a policy in `owner.toml`, `fedcore-owner run`."""
+"""The owners' hosts and the reference host, which also deals: `fedcore-owner init`, a policy in `owner.toml`, `fedcore-owner run`."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from examples.demo.processes import Process, Processes, program
 
 USES: Final[dict[str, object]] = {
     "purposes": [PURPOSE],
-    "protocols": ["local", "reference", "pooled"],
-    "backends": ["plaintext", "keyed_tokens"],
+    "protocols": ["local", "reference", "pooled", "shared"],
+    "backends": ["plaintext", "keyed_tokens", "secret_sharing"],
     "models": ["linear", "mlp"],
     "character_steps": ["char_ngrams"],
     "releases": 50,
@@ -92,10 +92,13 @@ def owner_toml(
     for peer in cast.hosts:
         if peer is not host:
             values = {"name": peer.name, "card": cards[peer.name], "organisation": peer.name}
-            lines += _section("[[peers]]", **values, reference=peer is cast.reference)
+            lines += _section(
+                "[[peers]]", **values, reference=peer is cast.reference, dealer=peer is cast.reference
+            )
     lines += _section("[[plugins]]", distribution="fedcore")
     if not offers:
         lines += _section("[reference]", serves=True)
+        lines += _section("[dealer]", serves=True)
     for offer in offers:
         lines += _section(f"[datasets.{offer.name}]", **_dataset(host, offer))
         lines.append(f"retention = {(datetime.now(UTC) + timedelta(days=365)).date().isoformat()}")

@@ -95,14 +95,15 @@ class Noise(Local):
 class Sharing(Local):
     """What a training on shares is about, beyond the run spec.
 
-    `rows` has the number of rows of every masked part, in order; `side` is that of this compute owner. `secret` is
-    where the secret lies from which an owner's mask keys, or the dealer's seeds, are made; `blocks` is how much is
-    dealt.
+    `rows` has the number of rows of every masked part, in order; `side` is that of this compute owner, and `pipes`
+    the folder of the pipes to the other one. `secret` is where the secret lies from which an owner's mask keys, or
+    the dealer's seeds, are made; `blocks` is how much is dealt.
     """
 
     columns: Count = 0
     rows: Annotated[tuple[Count, ...], Field(max_length=1_000_000)] = ()
     side: Annotated[int, Field(ge=0, le=1)] | None = None
+    pipes: str | None = None
     secret: str | None = None
     blocks: Annotated[int, Field(ge=0, le=1_000_000)] = 0
 

@@ -116,7 +116,7 @@ PERMITTED: Final[Mapping[tuple[Role, Protocol], Mapping[Phase, Permitted]]] = {
         **_AGREEMENT,
         **_COUNTS,
         Phase.PREPARE: Permitted(Prepared, "shares", For.SHARE_HOLDERS, many=True),
-        Phase.TRAIN: Permitted(Trained, "model", For.COORDINATOR),
+        Phase.TRAIN: Permitted(Trained, "weights", For.COORDINATOR),
     },
     (Role.DEALER, Protocol.SHARED): {
         **_ALWAYS,

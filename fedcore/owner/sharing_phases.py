@@ -40,7 +40,7 @@ from fedcore.wire.sealing import KEY_BYTES, open_at_host, seal_to_host
 
 SHARES: Final = "shares"
 DEALT: Final = "dealt"
-MODEL: Final = "model"
+WEIGHTS: Final = "weights"
 _ROWS: Final = "rows"
 _KEYS: Final = "keys"
 
@@ -142,7 +142,7 @@ def train_shares(work: PhaseWork) -> Outcome:
     rows = tuple(_rows_in(path, columns) for path in parts)
     blocks = list(_opened(work, dealt, DEALT))
     opening = time.perf_counter() - started
-    sharing = Sharing(columns=columns, rows=rows, side=side)
+    sharing = Sharing(columns=columns, rows=rows, side=side, pipes=str(work.spool.directory))
     inputs = tuple(str(path) for path in (*parts, *blocks))
     try:
         description = describe(work, Kind.TRAIN_SHARES, own_rows=False, inputs=inputs, sharing=sharing)
@@ -152,7 +152,7 @@ def train_shares(work: PhaseWork) -> Outcome:
         work.spool.forget_inputs()
     data = work.spool.payload_path(0).read_bytes()
     sharing_work.unpack_weights(data)
-    ref = ArtefactRef(role=MODEL, digest=work.spool.keep_artefact(data), size=len(data))
+    ref = ArtefactRef(role=WEIGHTS, digest=work.spool.keep_artefact(data), size=len(data))
     trained = Trained(rows=rounded(facts.rows, LEAST_ROWS), curve=None)
     return Outcome(trained, (ref,), facts.rows, {**add_seconds([facts]), "opening": opening})
 

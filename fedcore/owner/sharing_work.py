@@ -74,9 +74,7 @@ def train(work: Work, backend: ShareBackend[Any], model: ModelType[Any], clock: 
     with clock.stage("opening"):
         rows = SharedRows.of(_parts(work.inputs[:parts], followed.width), followed.total * followed.width)
         weights = _initial(work, followed, model, side)
-        for path in work.inputs[:parts]:
-            Path(path).unlink()
-    with clock.stage("training"), PeerPipes(Path(work.inputs[0]).parents[1]) as peer:
+    with clock.stage("training"), PeerPipes(Path(work.sharing.pipes or "")) as peer:
         share = Party(followed, side, rows, weights, peer).train(
             _material(followed, side, work.inputs[parts:])
         )
@@ -115,7 +113,6 @@ def _material(followed: SharedPlan, side: int, paths: tuple[str, ...]) -> Iterat
         data = Path(path).read_bytes()
         corrections, _ = unpack_arrays(data[KEY_BYTES:])
         yield SecondMaterial(followed, data[:KEY_BYTES], block, corrections)
-        Path(path).unlink()
 
 
 def _secret(work: Work) -> bytes:

@@ -38,6 +38,8 @@ def warm_plugins(registry: Registry) -> None:
     """Warm every plugin of a registry, and torch, in this process."""
     import torch
 
+    import fedcore.sharing.kernels  # noqa: F401  Compiled here, or taken from the disk.
+
     torch.set_num_threads(1)
     for group in GROUPS:
         for name in registry.names(group):

@@ -55,6 +55,24 @@ def settle(*, order_id: str, shard: int) -> None:
     compute_task(home, "settle", order_id, shard)
 
 
+@task("fedcore.mask")
+def mask(*, order_id: str, shard: int) -> None:
+    """Read, preprocess and mask one shard of the training rows for the compute owners."""
+    compute_task(home, "mask", order_id, shard)
+
+
+@task("fedcore.deal")
+def deal(*, order_id: str, shard: int) -> None:
+    """Deal one block of randomness for a training on shares."""
+    compute_task(home, "deal", order_id, shard)
+
+
+@task("fedcore.train_shares")
+def train_shares(*, order_id: str, shard: int) -> None:
+    """Train on shares with the other compute owner."""
+    compute_task(home, "train_shares", order_id, shard)
+
+
 @task("fedcore.train")
 def train(*, order_id: str, shard: int) -> None:
     """Train the run's model."""

@@ -6,6 +6,7 @@ import re
 import time
 from typing import Final
 
+from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.views.decorators.csrf import csrf_exempt
@@ -42,12 +43,16 @@ _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _ORDER_ID: Final = re.compile(r"[0-9a-f]{32}")
 
 NEEDS: Final = {
-    Phase.SUMMARISE: "summary",
-    Phase.SETTLE: "summary",
-    Phase.TRAIN: "features",
-    Phase.EVALUATE: "model",
+    Phase.SUMMARISE: {"summary"},
+    Phase.SETTLE: {"summary"},
+    Phase.DEAL: {"shares"},
+    Phase.TRAIN: {"features", "shares", "dealt"},
+    Phase.EVALUATE: {"model"},
 }
-"""Which artefacts of its run a host may fetch for an order of each phase."""
+"""Which artefacts of its run a host may fetch for an order of each phase, by their roles."""
+
+SEALED: Final = {"features", "shares", "dealt"}
+"""The roles of what a host may fetch only where it is sealed to it."""
 
 
 @csrf_exempt
@@ -202,10 +207,11 @@ def download(
     request: HttpRequest, host: OwnerHost, body: bytes, order_id: str, digest: str
 ) -> HttpResponseBase:
     order = _own_order(host, order_id)
-    role = NEEDS.get(Phase(order.phase))
-    audiences = [host.signing_key] if role == "features" else ["", host.signing_key]
+    needed = NEEDS.get(Phase(order.phase), set())
+    fitting = Q(role__in=needed & SEALED, audience=host.signing_key)
+    fitting |= Q(role__in=needed - SEALED, audience__in=("", host.signing_key))
     found = Artefact.objects.filter(
-        run=order.run_id, digest=digest, role=role, audience__in=audiences, complete=True, deleted_at=None
+        fitting, run=order.run_id, digest=digest, complete=True, deleted_at=None
     ).first()
     if found is None or order.answered or order.run.ended:
         raise Refusal(404, "not_found", "There is no such artefact for this order.")

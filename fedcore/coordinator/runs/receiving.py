@@ -21,9 +21,9 @@ from fedcore.wire.signing import Signed
 from fedcore.wire.spec import Privacy, Protocol
 
 ROLES = {Phase.SUMMARISE: "summary", Phase.PREPARE: "features", Phase.DEAL: "dealt", Phase.TRAIN: "model"}
-"""What the artefacts of each phase are, but for what is prepared as shares. Other phases have none."""
+"""What the artefacts of each phase are; under `shared`, `OF_SHARES` comes first. Other phases have none."""
 
-SHARES = "shares"
+OF_SHARES = {Phase.PREPARE: "shares", Phase.TRAIN: "weights"}
 
 MAXIMUM_ROWS = 10**12
 """As many rows as one owner may count, so that the sums over all owners stay exact."""
@@ -139,8 +139,8 @@ def _check_roles(order: RunOrder, report: Report) -> None:
 
 
 def _role(run: Run, phase: Phase) -> str | None:
-    is_shared = run.protocol_kind is Protocol.SHARED and phase is Phase.PREPARE
-    return SHARES if is_shared else ROLES.get(phase)
+    own = OF_SHARES if run.protocol_kind is Protocol.SHARED else {}
+    return own.get(phase) or ROLES.get(phase)
 
 
 def _expected_audiences(run: Run, phase: Phase, host: OwnerHost) -> set[str | None]:
