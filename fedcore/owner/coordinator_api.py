@@ -214,11 +214,14 @@ class CoordinatorApi:
         return sent
 
     def download(self, order: str, ref: ArtefactRef, target: Path) -> None:
-        """Fetch the bytes of `ref` to `target`, unless they are there. Raises `WireError` (`artefact_invalid`)."""
+        """Fetch the bytes of `ref` to `target`, unless they are there. Raises `WireError` (`artefact_invalid`).
+
+        After a power cut they may be gone, or not be those of `ref`: whoever needs them then fetches them again.
+        """
         if target.exists() and target.stat().st_size == ref.size and digest_of(target) == ref.digest:
             return
         make_directory(target.parent)
-        with replacing(target) as file:
+        with replacing(target, durably=False) as file:
             digest = hashlib.sha256()
             for block in self._resumed(order, ref):
                 digest.update(block)

@@ -164,10 +164,11 @@ class OrderSpool:
         return digest
 
     def keep_input(self, name: str, data: bytes) -> Path:
-        """Store bytes for the workers to read, under a name of this host's choice."""
+        """Store bytes for the workers to read, under a name of this host's choice. After a power cut they may be gone:
+        what is begun again makes them again."""
         path = self.inputs / name
         make_directory(path.parent)
-        write_file(path, data)
+        write_file(path, data, durably=False)
         return path
 
     def forget_inputs(self) -> None:
@@ -209,21 +210,22 @@ def make_directory(path: Path) -> None:
     path.mkdir(parents=True, exist_ok=True, mode=0o700)
 
 
-def write_file(path: Path, data: bytes) -> None:
-    """Write a file of mode 0600 so that it is there whole or not at all, also after a power cut."""
-    with replacing(path) as file:
+def write_file(path: Path, data: bytes, durably: bool = True) -> None:
+    """Write a file of mode 0600 so that it is there whole or not at all, `durably` also after a power cut."""
+    with replacing(path, durably) as file:
         file.write(data)
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
+def replacing(path: Path, durably: bool = True) -> Iterator[BinaryIO]:
     """A file of mode 0600 that takes the place of `path` when the block ends well, and vanishes when not."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}.part")
     try:
         with open_new(temporary) as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if durably:
+                os.fsync(file.fileno())
         temporary.rename(path)
     except BaseException:
         temporary.unlink(missing_ok=True)

@@ -60,14 +60,19 @@ RANKED = Pipeline(
 FITTED_AT = 3
 KEYED = PluginChoice(name="keyed_tokens")
 PLAIN = PluginChoice(name="plaintext")
+SHARING = PluginChoice(name="secret_sharing")
+ON_SHARES = Training(
+    optimiser=PluginChoice(name="sgd", options={"lr": 2.0, "momentum": 0.5}), epochs=3, batch_size=32
+)
+"""A training that can be done on shares."""
 LINEAR = PluginChoice(name="linear")
 
 
 CEILINGS = """
 [datasets.logs.ceilings]
 purposes = ["security-research"]
-protocols = ["local", "reference", "pooled"]
-backends = ["plaintext", "keyed_tokens", "their_tokens"]
+protocols = ["local", "reference", "pooled", "shared"]
+backends = ["plaintext", "keyed_tokens", "secret_sharing", "their_tokens"]
 models = ["linear", "mlp", "logistic_regression"]
 releases = 5
 days = 2
@@ -138,7 +143,7 @@ class Owner:
 
 @dataclass
 class Cast:
-    """Everybody of one run."""
+    """Everybody of one run. The referee is its reference host, or its dealer."""
 
     directory: Path
     coordinator: ScriptedCoordinator = field(default_factory=ScriptedCoordinator)
@@ -181,7 +186,7 @@ class Cast:
     def _policy(self, owner: Owner, settings: dict[str, str]) -> str:
         peers = "".join(
             f'[[peers]]\nname = "{peer.name}"\ncard = "{peer.home.card}"\norganisation = "{peer.name}-org"\n'
-            f"reference = {str(peer is self.referee).lower()}\n"
+            f"reference = {str(peer is self.referee).lower()}\ndealer = {str(peer is self.referee).lower()}\n"
             for peer in self.everyone
             if peer is not owner
         )
@@ -192,8 +197,8 @@ title = "Requests"
 reader = "{settings.get("reader", "labelled_lines")}"
 files = [{{path = "good.txt", label = "benign"}}, {{path = "bad.txt", label = "attack"}}]
 purposes = ["security-research"]
-protocols = ["local", "reference", "pooled"]
-backends = {settings.get("backends", '["plaintext", "keyed_tokens"]')}
+protocols = ["local", "reference", "pooled", "shared"]
+backends = {settings.get("backends", '["plaintext", "keyed_tokens", "secret_sharing"]')}
 models = {settings.get("models", '["linear", "mlp"]')}
 {settings.get("privacy", "")}
 minimum_owners = 1
@@ -205,7 +210,7 @@ retention = 2099-12-31
 {settings.get("ceilings", ceilings_like(settings))}
 """
             if owner is not self.referee
-            else "\n[reference]\nserves = true\n"
+            else "\n[reference]\nserves = true\n\n[dealer]\nserves = true\n"
         )
         return f"""
 organisation = "{owner.name}-org"
@@ -249,9 +254,10 @@ seconds = {settings.get("seconds", "120")}
             protocol=protocol,
             backend=backend,
             model=more.pop("model", LINEAR),
-            training=more.pop("training", Training(epochs=3, batch_size=32)),
+            training=more.pop("training", _TRAININGS.get(protocol, Training(epochs=3, batch_size=32))),
             minimum_owners=1,
             reference_host=self.referee.key if protocol is Protocol.REFERENCE and self.referee else None,
+            dealer=self.referee.key if protocol is Protocol.SHARED and self.referee else None,
             grants=tuple(request.digest for request in requests.values()),
             submitted_at=now,
             deadline=now + 3600,
@@ -287,6 +293,9 @@ seconds = {settings.get("seconds", "120")}
             expires_at=now + 3600,
             nonce=f"{random.getrandbits(128):032x}",
         ).signed_by(self.sam)
+
+
+_TRAININGS = {Protocol.SHARED: ON_SHARES}
 
 
 @dataclass

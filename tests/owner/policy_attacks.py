@@ -10,6 +10,7 @@ from fedcore.wire.spec import DatasetVersion
 from .attack import Attack
 from .policy_attacks_on_grants import ON_GRANTS
 from .policy_attacks_on_privacy import ON_PRIVACY
+from .policy_attacks_on_shares import DEALER_HOST, ON_SHARES
 from .policy_attacks_on_uses import ON_USES
 from .policy_cases import (
     EVE,
@@ -311,6 +312,7 @@ OWNER = [
     ),
     *ON_GRANTS,
     *ON_USES,
+    *ON_SHARES,
     *ON_PRIVACY,
 ]
 
@@ -350,5 +352,6 @@ ATTACKS = {
     "all_work": ALL_WORK,
     "owner": OWNER,
     "reference_host": REFERENCE_HOST,
+    "dealer": DEALER_HOST,
 }
 """The attacks on each part of `fedcore.owner.policy.RULES`."""

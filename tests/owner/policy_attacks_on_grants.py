@@ -37,7 +37,7 @@ BEYOND_CEILINGS = [
     ),
     above(
         "a grant runs unconfirmed that has a protocol beyond the ceilings",
-        "protocols: reference, pooled (at once: local)",
+        "protocols: reference, pooled, shared (at once: local)",
         POOLED.with_ceilings(protocols=["local"]),
     ),
     above(

@@ -1,6 +1,7 @@
 """A valid order of each kind, and ways to change one thing in it. Olga owns the data, Sam has the grant.
 
-North (Olga's host) and south bring data, refer is the reference host, and Eve is whoever was not asked.
+North (Olga's host) and south bring data, refer is the reference host, deal the dealer, and Eve is whoever was not
+asked.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ VERSION = "a" * 64
 
 SAM, EVE = SigningKey.generate(), SigningKey.generate()
 COORDINATOR = SigningKey.generate()
-NORTH, SOUTH, REFEREE, STRANGER = (SigningKey.generate() for _ in range(4))
+NORTH, SOUTH, REFEREE, DEALER, STRANGER = (SigningKey.generate() for _ in range(5))
 
 WORDS = Pipeline(
     steps=tuple(PluginChoice(name=name) for name in ("fields", "words", "protect", "hash_columns"))
@@ -50,6 +51,7 @@ KEYED_TOKENS = BackendFacts(
     leakage=frozenset({Leak.SIZES, Leak.EQUALITY}),
     minimum_owners=2,
     status=BackendStatus.STABLE,
+    shares=False,
 )
 PLAINTEXT = BackendFacts(
     renames_only=False,
@@ -57,6 +59,7 @@ PLAINTEXT = BackendFacts(
     leakage=frozenset({Leak.SIZES, Leak.PLAINTEXT}),
     minimum_owners=1,
     status=BackendStatus.STABLE,
+    shares=False,
 )
 RSA = BackendFacts(
     renames_only=False,
@@ -64,6 +67,15 @@ RSA = BackendFacts(
     leakage=frozenset({Leak.LENGTHS, Leak.EQUALITY, Leak.FREQUENCY}),
     minimum_owners=2,
     status=BackendStatus.TEACHING,
+    shares=False,
+)
+SHARES = BackendFacts(
+    renames_only=False,
+    key_holders=KeyHolders.OWNERS,
+    leakage=frozenset({Leak.LENGTHS}),
+    minimum_owners=2,
+    status=BackendStatus.STABLE,
+    shares=True,
 )
 
 
@@ -100,13 +112,19 @@ card = "{card(REFEREE)}"
 organisation = "referees"
 reference = true
 
+[[peers]]
+name = "deal"
+card = "{card(DEALER)}"
+organisation = "card-house"
+dealer = true
+
 [datasets.access-2026]
 title = "Access logs"
 reader = "labelled_lines"
 files = [{{path = "good.txt", label = "benign"}}]
 purposes = ["security-research"]
-protocols = ["local", "reference", "pooled"]
-backends = ["plaintext", "keyed_tokens"]
+protocols = ["local", "reference", "pooled", "shared"]
+backends = ["plaintext", "keyed_tokens", "secret_sharing"]
 models = ["linear", "mlp"]
 releases = 50
 retention = 2027-12-31
@@ -115,8 +133,8 @@ download = true
 
 [datasets.access-2026.ceilings]
 purposes = ["security-research"]
-protocols = ["local", "reference", "pooled"]
-backends = ["plaintext", "keyed_tokens"]
+protocols = ["local", "reference", "pooled", "shared"]
+backends = ["plaintext", "keyed_tokens", "secret_sharing"]
 models = ["linear", "mlp"]
 releases = 50
 days = 2
@@ -199,7 +217,7 @@ class Case:
                 "organisation": "university",
                 "pipelines": (WORDS,),
                 "protocols": tuple(Protocol),
-                "backends": ("plaintext", "keyed_tokens"),
+                "backends": ("plaintext", "keyed_tokens", "secret_sharing"),
                 "models": ("linear",),
                 "releases": 10,
                 "download": True,
@@ -321,6 +339,33 @@ SERVING = REFERENCE.but(
 ).with_policy(
     organisation="referees",
     datasets={},
+    peers=[
+        {"name": "north", "card": card(NORTH), "organisation": "north-hospital"},
+        {"name": "south", "card": card(SOUTH), "organisation": "south-bank"},
+    ],
+)
+SHARED = POOLED.but(
+    backend=SHARES,
+    spec={
+        "protocol": Protocol.SHARED,
+        "backend": PluginChoice(name="secret_sharing"),
+        "dealer": DEALER.public,
+    },
+)
+COMPUTING = SHARED.but(phase=Phase.TRAIN, done=SHARED.done | {Done(Phase.PREPARE)})
+"""North, a compute owner, is to train on shares."""
+
+DEALING = SHARED.but(
+    phase=Phase.DEAL,
+    done=frozenset({Done(Phase.CHECK)}),
+    host=DEALER,
+    role=Role.DEALER,
+    dataset=None,
+    with_grant=False,
+).with_policy(
+    organisation="card-house",
+    datasets={},
+    dealer={"serves": True},
     peers=[
         {"name": "north", "card": card(NORTH), "organisation": "north-hospital"},
         {"name": "south", "card": card(SOUTH), "organisation": "south-bank"},

@@ -19,6 +19,8 @@ from .policy_attacks_on_grants import BEYOND_CEILINGS
 from .policy_attacks_on_privacy import REQUIRED
 from .policy_cases import (
     CLOSING,
+    COMPUTING,
+    DEALING,
     EVE,
     KEYED_TOKENS,
     LOCAL,
@@ -29,6 +31,7 @@ from .policy_cases import (
     PRIVATE,
     REFERENCE,
     SERVING,
+    SHARED,
     SOUTH,
     STRANGER,
     TEACHING,
@@ -49,7 +52,7 @@ def refusal(case: Case, rules: Rules = RULES) -> Refused:
 
 @pytest.mark.parametrize(
     "case",
-    [POOLED, LOCAL, TEACHING, PRIVATE, REQUIRED, REFERENCE, SERVING, CLOSING],
+    [POOLED, LOCAL, TEACHING, PRIVATE, REQUIRED, REFERENCE, SERVING, SHARED, COMPUTING, DEALING, CLOSING],
     ids=[
         "pooled",
         "local",
@@ -58,6 +61,9 @@ def refusal(case: Case, rules: Rules = RULES) -> Refused:
         "with a receipt, where one is required",
         "reference",
         "as the reference host",
+        "shared",
+        "as a compute owner",
+        "as the dealer",
         "closing",
     ],
 )

@@ -33,10 +33,13 @@ from fedcore.wire.requests import KEY_HEADER
 from fedcore.wire.signing import Signed
 from fedcore.wire.spec import Protocol, RunSpec
 from tests.faults.wrong_orders import Wrong
-from tests.owner.cast import PLAIN, Cast, Owner, Plan
+from tests.owner.cast import PLAIN, SHARING, Cast, Owner, Plan
 from tests.owner.scripted import Answer, ScriptedCoordinator
 
-AT_WORK = (Phase.CHECK, Phase.OFFER, Phase.SUMMARISE, Phase.PREPARE, Phase.TRAIN, Phase.EVALUATE)
+AT_WORK = (
+    *(Phase.CHECK, Phase.OFFER, Phase.SUMMARISE, Phase.PREPARE),
+    *(Phase.DEAL, Phase.TRAIN, Phase.EVALUATE),
+)
 """What a coordinator would try, one after the other, to get anything out of a run."""
 
 
@@ -152,8 +155,9 @@ class Scene:
 
     def honest(self, protocol: Protocol = Protocol.POOLED, **more: Any) -> Plan:
         """A run as it should be, with grants for it."""
-        if protocol is not Protocol.POOLED:
-            more = {"backend": PLAIN, **more}
+        backends = {Protocol.LOCAL: PLAIN, Protocol.REFERENCE: PLAIN, Protocol.SHARED: SHARING}
+        if protocol in backends:
+            more = {"backend": backends[protocol], **more}
         return self.cast.spec(protocol, **more)
 
     def forged(

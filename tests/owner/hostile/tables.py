@@ -14,8 +14,12 @@ from tests.owner.hostile.attacks_on_grants_held import ON_GRANTS_HELD
 from tests.owner.hostile.attacks_on_privacy import ON_PRIVACY
 from tests.owner.hostile.attacks_on_rules_of_orders import ON_ORDERS
 from tests.owner.hostile.attacks_on_rules_of_use import ON_USE
+from tests.owner.hostile.attacks_on_shares import ON_SHARES
 from tests.owner.hostile.attacks_on_the_way import ON_THE_WAY
 from tests.owner.hostile.attacks_with_wider_grants import WITH_WIDER_GRANTS
 
-ON_RULES: Final[list[Attack]] = [*ON_ORDERS, *ON_USE, *ON_GRANTS_HELD, *WITH_WIDER_GRANTS, *ON_PRIVACY]
+ON_RULES: Final[list[Attack]] = [
+    *(*ON_ORDERS, *ON_USE, *ON_SHARES, *ON_GRANTS_HELD),
+    *(*WITH_WIDER_GRANTS, *ON_PRIVACY),
+]
 OTHERS: Final[list[Attack]] = [*BY_MESSAGES, *ON_THE_WAY]
