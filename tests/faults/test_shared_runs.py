@@ -1,4 +1,5 @@
-"""Runs on shares between real processes: as good as on plaintext, nobody holds two sides, and what dies ends cleanly."""
+"""Runs on shares between real processes: as good as on plaintext, nobody holds two sides, and what dies ends
+cleanly."""
 
 from __future__ import annotations
 
@@ -77,7 +78,8 @@ def test_a_model_trained_on_shares_is_as_good_as_one_on_plaintext(sharing: Shari
 
 
 def test_no_process_ever_holds_what_would_make_two_sides(sharing: Sharing) -> None:
-    """While two owners train, the memory and files of all processes are searched for keys and rows that are not theirs."""
+    """While two owners train, the memory and files of all processes are searched for keys and rows that are not
+    theirs."""
     federation = sharing.federation
     north, south = federation.cast.owners
     with training(sharing) as run:

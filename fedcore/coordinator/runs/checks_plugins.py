@@ -130,7 +130,7 @@ def check_sharing(
     if classes != CLASSES or kind is not ValueKind.MATRIX:
         detail = f"Under shared, rows have two classes and are a matrix, not {classes} classes of a {kind}."
         yield Problem(RefusalCode.INVALID_OPTIONS, detail)
-    if model.linear_parameters is None:
+    if Protocol.SHARED in model.operations and model.linear_parameters is None:
         detail = f"Model {model.name} is not linear with these options, and under shared only such models are trained."
         yield Problem(RefusalCode.MODEL_NOT_ALLOWED, detail)
     if not issubclass(backend, ShareBackend):

@@ -54,12 +54,13 @@ class World:
     north: ScriptedHost
     south: ScriptedHost
     lab: ScriptedHost
+    deal: ScriptedHost
     rung: list[tuple[str, str]]
     requests: dict[str, AccessRequest] = field(default_factory=dict)
 
     @property
     def hosts(self) -> list[ScriptedHost]:
-        return [self.north, self.south, self.lab]
+        return [self.north, self.south, self.lab, self.deal]
 
     @staticmethod
     def pipeline() -> Pipeline:
@@ -81,7 +82,7 @@ class World:
             "organisation": "university",
             "pipelines": (pipeline(), fitted_pipeline()),
             "protocols": tuple(Protocol),
-            "backends": ("keyed_tokens", "plaintext"),
+            "backends": ("keyed_tokens", "plaintext", "secret_sharing"),
             "models": ("linear", "mlp"),
             "releases": 5,
             "download": True,
@@ -104,7 +105,12 @@ class World:
         for host in (self.north, self.south):
             if host.row.name not in self.requests:
                 self.requests[host.row.name] = self.grant(host)
-        backend = "keyed_tokens" if protocol is Protocol.POOLED else "plaintext"
+        backends = {Protocol.POOLED: "keyed_tokens", Protocol.SHARED: "secret_sharing"}
+        backend = backends.get(protocol, "plaintext")
+        is_shared = protocol is Protocol.SHARED
+        optimiser = PluginChoice(
+            name="sgd" if is_shared else "adam", options={"lr": 0.5 if is_shared else 0.05}
+        )
         facts: dict[str, Any] = {
             "title": "Detector",
             "purpose": "security-research",
@@ -113,10 +119,9 @@ class World:
             "protocol": protocol,
             "backend": PluginChoice(name=backend),
             "model": PluginChoice(name="linear"),
-            "training": Training(
-                epochs=3, batch_size=16, optimiser=PluginChoice(name="adam", options={"lr": 0.05})
-            ),
+            "training": Training(epochs=3, batch_size=16, optimiser=optimiser),
             "reference_host": self.lab.key.public if protocol is Protocol.REFERENCE else None,
+            "dealer": self.deal.key.public if is_shared else None,
             "grants": (self.requests["north"].pk, self.requests["south"].pk),
             "submitted_at": int(time.time()),
             "deadline": int(time.time()) + 3600,
@@ -181,7 +186,7 @@ def rung(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
 
 @pytest.fixture
 def world(db: None, rung: list[tuple[str, str]]) -> World:
-    names = ("north-hospital", "south-bank", "university", "institute", "cloud-house")
+    names = ("north-hospital", "south-bank", "university", "institute", "cloud-house", "card-house")
     organisations = {name: Organisation.objects.create(name=name, title=name.title()) for name in names}
     sam = _person("sam", organisations["university"], Role.DATA_SCIENTIST)
     sam_key = SigningKey.generate()
@@ -197,6 +202,7 @@ def world(db: None, rung: list[tuple[str, str]]) -> World:
         north=_host("north", organisations["north-hospital"], 1),
         south=_host("south", organisations["south-bank"], 2),
         lab=_host("lab", organisations["institute"], 3, is_reference=True),
+        deal=_host("deal", organisations["card-house"], 4, is_dealer=True),
         rung=rung,
     )
 
@@ -219,7 +225,7 @@ def _host(name: str, organisation: Organisation, seed: int, **facts: Any) -> Scr
         name=name, organisation=organisation, signing_key=key.public, sealing_key=sealing.public, **facts
     )
     PEER_SEALING_KEYS[key.public] = sealing.public
-    if not row.is_reference:
+    if not (row.is_reference or row.is_dealer):
         Dataset.objects.create(
             host=row,
             name=f"access-{name}",

@@ -19,6 +19,7 @@ from fedcore.coordinator.governance.models import (
 )
 from fedcore.coordinator.identity import coordinator_key
 from fedcore.coordinator.plugins import installed
+from fedcore.plugin_api.arrays import pack_arrays
 from fedcore.plugin_api.evaluation import count_scores, to_evaluated
 from fedcore.plugin_api.models import LabelledRows, ModelType
 from fedcore.plugin_api.pipeline import BuiltPipeline, state_digest
@@ -50,6 +51,7 @@ from fedcore.wire.reports import (
     Closed,
     Confirmed,
     DatasetOffer,
+    Dealt,
     Offered,
     Prepared,
     Report,
@@ -70,6 +72,8 @@ from fedcore.wire.spec import (
 )
 
 COLUMNS = 64
+WEIGHT_BITS = 44
+"""Bits of fraction of weights on shares, with the usual options of `secret_sharing`."""
 ROWS = 40
 PEER_SEALING_KEYS: dict[str, str] = {}
 
@@ -235,6 +239,8 @@ class ScriptedHost:
 
     def _prepare(self, order: Order) -> Any:
         spec = order.spec.open(RunSpec)
+        if spec.protocol is Protocol.SHARED:
+            return self._prepare_shares(order, spec)
         if spec.protocol is Protocol.POOLED:
             self._check_confirmed(order)
         rows = self.memory.get("rows") or features_of(self.seed)
@@ -246,8 +252,43 @@ class ScriptedHost:
         ref = ArtefactRef(role="features", digest=self.upload(order, data), size=len(data), audience=audience)
         return Prepared(rows=len(rows.labels), columns=COLUMNS, plaintext_bytes=1000), [ref]
 
+    def _prepare_shares(self, order: Order, spec: RunSpec) -> Any:
+        """Sealed bytes for each of the other two or three: what is in them, nobody here looks at."""
+        self._check_confirmed(order)
+        others = sorted({*spec.compute_owners, spec.dealer or ""} - {self.key.public})
+        return Prepared(rows=100, columns=COLUMNS, plaintext_bytes=1000), self._sealed(
+            order, "shares", others
+        )
+
+    def _deal(self, order: Order) -> Any:
+        for _, report in self._evidence(order, Phase.PREPARE):
+            own = next(ref for ref in report.artefacts if ref.audience == self.key.public)
+            assert open_at_host(self.fetched(order, own.digest), self.sealing, "shares")
+        return Dealt(), self._sealed(order, "dealt", order.spec.open(RunSpec).compute_owners)
+
+    def _sealed(self, order: Order, role: str, audiences: Iterable[str]) -> list[ArtefactRef]:
+        refs = []
+        for audience in audiences:
+            data = seal_to_host(secrets.token_bytes(64), PEER_SEALING_KEYS[audience], role)
+            digest = self.upload(order, data)
+            refs.append(ArtefactRef(role=role, digest=digest, size=len(data), audience=audience))
+        return refs
+
+    def _train_shares(self, order: Order, spec: RunSpec) -> Any:
+        """This side's share of weights that tell the two classes of `features_of` apart."""
+        share = np.random.default_rng(spec.training.seed).integers(0, 2**64, COLUMNS + 1, np.uint64)
+        if self.key.public == spec.compute_owners[1]:
+            weights = np.zeros(COLUMNS + 1)
+            weights[:2] = (-1.0, 1.0)
+            share = np.rint(weights * 2.0**WEIGHT_BITS).astype(np.int64).view(np.uint64) - share
+        data = pack_arrays({"weights": share})
+        ref = ArtefactRef(role="weights", digest=self.upload(order, data), size=len(data))
+        return Trained(rows=200, curve=None), [ref]
+
     def _train(self, order: Order) -> Any:
         spec = order.spec.open(RunSpec)
+        if spec.protocol is Protocol.SHARED:
+            return self._train_shares(order, spec)
         rows = features_of(self.seed) if spec.protocol is Protocol.LOCAL else self._sealed_rows(order)
         model = installed().of_type(ModelType, spec.model.name)(spec.model.options)  # type: ignore[type-abstract]
         outcome = model.train(model.initial(rows.features, 2, spec.training), rows, 2, spec.training)
@@ -281,7 +322,7 @@ class ScriptedHost:
 
     def _evaluate(self, order: Order) -> Any:
         spec = order.spec.open(RunSpec)
-        if spec.protocol is Protocol.POOLED:
+        if spec.protocol in (Protocol.POOLED, Protocol.SHARED):
             data = self.fetched(order, order.artefacts[0].digest)
         elif spec.protocol is Protocol.REFERENCE:
             [(_, report)] = self._evidence(order, Phase.TRAIN)
