@@ -30,7 +30,7 @@ class Less:
         return {"releases": self.releases, "expires_at": until.isoformat()}
 
 
-OLGAS: Final = Less(releases=3, days=30)
+OLGAS: Final = Less(releases=4, days=30)
 OTTOS: Final = Less(releases=6, days=30)
 
 

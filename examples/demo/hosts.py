@@ -1,4 +1,5 @@
-"""The owners' hosts and the reference host, which also deals: `fedcore-owner init`, `owner.toml`, `fedcore-owner run`."""
+"""The owners' hosts and the reference host, which also deals: `fedcore-owner init`, `owner.toml`, `fedcore-owner
+run`."""
 
 from __future__ import annotations
 

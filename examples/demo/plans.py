@@ -1,4 +1,4 @@
-"""What Sam wants to run: one detector in three ways, and a private one."""
+"""What Sam wants to run: one detector in four ways, and a private one."""
 
 from __future__ import annotations
 
@@ -9,31 +9,35 @@ from examples.demo.organisations import PURPOSE
 from fedcore.client import RunPlan
 from fedcore.wire.spec import Pipeline, PluginChoice, Training
 
-WIDTH: Final = 4096
-PRIVATE_WIDTH: Final = 1024
-"""Every weight gets noise, so a private model has fewer of them."""
+WIDTH: Final = 1024
+"""Shares of a row have eight bytes for every column, so a demonstration has not too many; every weight of the private
+model gets noise, so it has not more."""
 EPSILON: Final = 0.8
 """What one private run costs."""
 
 
-def plans(columns: Sequence[str], reference_host: str) -> list[RunPlan]:
-    """The same model in three ways: each owner alone, on plaintext at the reference host, and on pseudonyms."""
+def plans(columns: Sequence[str], notary: str) -> list[RunPlan]:
+    """The same model in four ways: each owner alone, on plaintext at the reference host, on shares that nobody can
+    read, and on pseudonyms. The notary is the reference host, and the dealer of the run on shares."""
     pooled = RunPlan(
         title="Detector of malicious requests",
         purpose=PURPOSE,
         pipeline=pipeline(columns),
         training=Training(
-            optimiser=PluginChoice(name="adam", options={"lr": 0.05}), batch_size=256, epochs=6, seed=2021
+            optimiser=PluginChoice(name="sgd", options={"lr": 8.0, "momentum": 0.9}),
+            batch_size=256,
+            epochs=8,
+            seed=2021,
         ),
         minimum_owners=2,
         minutes=20,
     )
-    return [pooled.as_local(), pooled.as_reference(reference_host), pooled]
+    return [pooled.as_local(), pooled.as_reference(notary), pooled.as_shared(notary), pooled]
 
 
 def private_plan() -> RunPlan:
     """A detector for one owner alone, of whose rows nothing shows by more than `EPSILON`."""
-    steps = pipeline(["target"], PRIVATE_WIDTH)
+    steps = pipeline(["target"])
     return RunPlan(title="Private detector", purpose=PURPOSE, pipeline=steps, minutes=20).with_epsilon(
         EPSILON
     )

@@ -23,7 +23,7 @@ UNSEEN: Final = (
 
 
 def compare(stage: Stage) -> list[dict[str, Any]]:
-    """The reports of the three runs, checked. Raises `DemoError`."""
+    """The reports of the four runs, checked. Raises `DemoError`."""
     university, root = stage.cast.university, stage.processes.root
     shutil.copy(university.directory / "report.html", root / "report.html")
     reports: list[dict[str, Any]] = json.loads((university.directory / "reports.json").read_text())

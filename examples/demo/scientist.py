@@ -65,7 +65,7 @@ def ask_and_submit(sam: Sam) -> None:
 
 
 def train(sam: Sam) -> None:
-    """Follow the run that waited, submit two more, and compare the three."""
+    """Follow the run that waited, submit three more, and compare the four."""
     datasets, wanted, notes = sam.datasets(), sam.plans(), sam.notes
     runs, reports = notes["runs"], []
     for number, plan in enumerate(wanted):
@@ -77,12 +77,12 @@ def train(sam: Sam) -> None:
     sam.teller.console.print()
     comparison.show(sam.teller.console, exposures=False)
     (sam.out / "reports.json").write_text(json.dumps(reports))
-    write_page(comparison, sam.out / "report.html", "Malicious requests, learnt in three ways")
+    write_page(comparison, sam.out / "report.html", "Malicious requests, learnt in four ways")
 
 
 def go_beyond(sam: Sam) -> None:
     """One run more than the tightest grant covers; then a private run, and one more than its budget covers."""
-    sam.does(f"submits a fourth run, of the {RUNS} that were asked for.")
+    sam.does(f"submits a fifth run, of the {RUNS} that were asked for.")
     sam.is_refused("releases_spent", lambda: submit_pooled(sam))
     sam.does(f"submits a private run on the {PORTAL}, at an epsilon of {EPSILON:g}.")
     metrics: Mapping[str, Any] = submit_private(sam)["owners"][0]["metrics"]

@@ -115,6 +115,8 @@ def exposure_of(report: Mapping[str, Any]) -> tuple[str, str]:
     shown = "; ".join(backend["leakage"])
     if report["protocol"] == "reference":
         learns = f"The coordinator carries sealed bytes. The reference host sees, as plaintext: {shown}."
+    elif report["protocol"] == "shared":
+        learns = f"Two compute owners and a dealer see uniformly random numbers; nobody sees a row. Visible: {shown}."
     elif backend["pseudonymised"]:
         learns = f"The tokens are pseudonymised, not encrypted. Visible: {shown}."
     else:

@@ -13,7 +13,7 @@ from fedcore.client.comparison import Comparison
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COLOURS: Final = {"pooled": "#2563eb", "reference": "#d97706", "local": "#64748b"}
+COLOURS: Final = {"pooled": "#2563eb", "shared": "#059669", "reference": "#d97706", "local": "#64748b"}
 INK, MUTED, RULE = "#0f172a", "#475569", "#e2e8f0"
 
 

@@ -119,7 +119,7 @@ def test_the_owners_grant_less_than_was_asked(told: Told) -> None:
     ]
     granted = {entry["thing_id"]: entry["detail"] for entry in told.entries("approve_request")}
     olgas, ottos = (granted[digest] for digest in told.notes["grants"])
-    assert (olgas["releases"], ottos["releases"]) == (OLGAS.releases, OTTOS.releases) == (3, 6)
+    assert (olgas["releases"], ottos["releases"]) == (OLGAS.releases, OTTOS.releases) == (4, 6)
     assert max(olgas["expires_at"], ottos["expires_at"]) < min(item["expires_at"] for item in asked[:2])
     assert f"Olga grants {OLGAS.releases} runs" in told.words
     assert f"Otto grants {OTTOS.releases} runs" in told.words
