@@ -220,7 +220,7 @@ def _keys_of(work: PhaseWork, said: Said[Prepared]) -> Keys:
 
 def _rows_in(path: Path, columns: int) -> int:
     """How many masked rows a file has behind its key."""
-    arrays, _ = unpack_arrays(path.read_bytes()[KEY_BYTES:])
+    arrays, _ = unpack_arrays(sharing_work.mapped(path)[KEY_BYTES:])
     shapes = [array.shape for array in arrays.values()]
     if len(shapes) != 1 or len(shapes[0]) != 2 or shapes[0][1] not in (columns + 1, columns + 2):
         raise invalid("masked rows do not have the columns that their owner reports")

@@ -7,6 +7,7 @@ never the other side's.
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -89,6 +90,12 @@ def unpack_weights(data: bytes) -> RingVector:
     return arrays[WEIGHTS]
 
 
+def mapped(path: Path) -> memoryview:
+    """The bytes of a file, read as they are looked at."""
+    with path.open("rb") as file:
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+
 def _initial(work: Work, followed: SharedPlan, model: ModelType[Any], side: int) -> RingVector:
     """The initial weights are public: the first side holds them, the second one holds zeros."""
     if side:
@@ -100,8 +107,8 @@ def _initial(work: Work, followed: SharedPlan, model: ModelType[Any], side: int)
 
 def _parts(paths: tuple[str, ...], width: int) -> Iterator[tuple[NDArray[np.uint64], bytes]]:
     for path in paths:
-        data = Path(path).read_bytes()
-        yield unpack_masked(data[KEY_BYTES:], width), data[:KEY_BYTES]
+        data = mapped(Path(path))
+        yield unpack_masked(data[KEY_BYTES:], width), bytes(data[:KEY_BYTES])
 
 
 def _material(followed: SharedPlan, side: int, paths: tuple[str, ...]) -> Iterator[Material]:
@@ -110,9 +117,9 @@ def _material(followed: SharedPlan, side: int, paths: tuple[str, ...]) -> Iterat
         yield from (FirstMaterial(followed, seed, block) for block in range(followed.blocks))
         return
     for block, path in enumerate(paths):
-        data = Path(path).read_bytes()
+        data = mapped(Path(path))
         corrections, _ = unpack_arrays(data[KEY_BYTES:])
-        yield SecondMaterial(followed, data[:KEY_BYTES], block, corrections)
+        yield SecondMaterial(followed, bytes(data[:KEY_BYTES]), block, corrections)
 
 
 def _secret(work: Work) -> bytes:

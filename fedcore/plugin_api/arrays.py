@@ -80,7 +80,7 @@ def pack_arrays(arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str] 
 
 
 def unpack_arrays(
-    data: bytes, limit: int = MAXIMUM_ARTEFACT_BYTES
+    data: bytes | memoryview, limit: int = MAXIMUM_ARTEFACT_BYTES
 ) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
     """Arrays (read-only views of `data`) and texts from safetensors bytes.
 
@@ -123,7 +123,7 @@ def _entry(name: str, value: Any) -> _Entry:
     return entry
 
 
-def _arrays(data: bytes, body: int, entries: Mapping[str, _Entry]) -> dict[str, NDArray[Any]]:
+def _arrays(data: bytes | memoryview, body: int, entries: Mapping[str, _Entry]) -> dict[str, NDArray[Any]]:
     arrays = {}
     expected = 0
     for name, entry in sorted(entries.items(), key=lambda item: item[1].data_offsets):

@@ -79,7 +79,7 @@ def pack_masked(masked: RingVector) -> bytes:
     return pack_arrays({MASKED: masked})
 
 
-def unpack_masked(data: bytes, width: int) -> NDArray[np.uint64]:
+def unpack_masked(data: bytes | memoryview, width: int) -> NDArray[np.uint64]:
     """Masked rows from bytes. Raises `WireError` (`artefact_invalid`) unless they have this width."""
     arrays, _ = unpack_arrays(data)
     masked = arrays.get(MASKED)

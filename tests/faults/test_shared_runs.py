@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from examples.demo.organisations import Organisation
-from fedcore.client import RunPlan
+from fedcore.client import Refused, RunPlan
 from fedcore.sharing.masking import MaskKeys
 from fedcore.wire.keys import read_secret
 from fedcore.wire.spec import Pipeline, PluginChoice, Training
@@ -158,9 +158,12 @@ def training(sharing: Sharing, cancel: bool = True) -> Iterator[str]:
     federation.until("both owners train", both, 120)
     try:
         yield run
+        found = federation.session("sam").run(run)
+        assert not cancel or found["state"] == "running", found["message"]
     finally:
         if cancel:
-            federation.session("sam").cancel(run)
+            with suppress(Refused):  # It has ended already.
+                federation.session("sam").cancel(run)
             federation.finish(run)
 
 
