@@ -41,7 +41,10 @@ class Sharing:
 
 
 def long(plan: RunPlan, epochs: int) -> RunPlan:
-    return replace(plan, training=plan.training.model_copy(update={"epochs": epochs, "batch_size": 32}))
+    """A training of many small steps, so small that no score leaves its range."""
+    slow = PluginChoice(name="sgd", options={"lr": 0.125})
+    changes = {"epochs": epochs, "batch_size": 32, "optimiser": slow}
+    return replace(plan, training=plan.training.model_copy(update=changes))
 
 
 @pytest.fixture(scope="module")
