@@ -6,6 +6,7 @@ from typing import Any
 
 from fedcore.plugin_api import EncryptionBackend, hookimpl
 
+from .ckks import Ckks, CkksSums
 from .elgamal import ElGamal, ElGamalCounts
 from .keyed_tokens import KeyedTokens
 from .paillier import Paillier
@@ -16,4 +17,4 @@ from .rsa import Rsa
 
 @hookimpl
 def fedcore_encryption_backends() -> list[type[EncryptionBackend[Any]]]:
-    return [KeyedTokens, PairwiseMasks, Paillier, Plaintext, ElGamal, ElGamalCounts, Rsa]
+    return [KeyedTokens, PairwiseMasks, Paillier, Plaintext, Ckks, CkksSums, ElGamal, ElGamalCounts, Rsa]
