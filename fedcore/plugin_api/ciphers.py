@@ -8,6 +8,7 @@ does not declare in `operations`, and it refuses it by name. Numbers are arrays 
 from __future__ import annotations
 
 import hashlib
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -206,9 +207,10 @@ def checked_matrix(matrix: Numbers, rows: int, largest: float) -> NDArray[np.flo
 
 
 def _check_bounded(values: NDArray[np.float64], largest: float, what: str) -> None:
-    if not np.isfinite(values).all():
+    top, bottom = float(values.max()), float(values.min())
+    if not (math.isfinite(top) and math.isfinite(bottom)):
         raise WireError(RefusalCode.NOT_FINITE, f"{what} is NaN or infinite")
-    if float(np.abs(values).max()) > largest:
+    if max(top, -bottom) > largest:
         raise out_of_range(f"{what} exceeds {largest:g}")
 
 

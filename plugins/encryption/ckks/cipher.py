@@ -35,6 +35,7 @@ _LENGTH: Final = "length"
 _LEVEL: Final = "level"
 _MAGNITUDE: Final = "magnitude"
 _NOISE: Final = "noise"
+Row = list[float] | list[complex]
 _FACTS: Final = frozenset({_LENGTH, _LEVEL, _MAGNITUDE, _NOISE})
 
 
@@ -168,8 +169,8 @@ class CkksPublic(PublicCipher[CkksCiphertext]):
         if not (facts[_MAGNITUDE] and facts[_NOISE]):
             raise invalid("the ciphertext says that it holds nothing, exactly")
         magnitude, noise = self._checked(facts[_MAGNITUDE], facts[_NOISE])
-        slots, primes = self.scheme.parameters.slots, self._primes(level)
-        polynomials = 2 * -(-length // slots)
+        primes = self._primes(level)
+        polynomials = 2 * -(-length // self.scheme.parameters.numbers)
         residues = widen(arrays[_ARRAY], polynomials, primes, self.scheme.parameters.degree)
         if (residues[1::2].min(axis=2) == residues[1::2].max(axis=2)).any():
             raise invalid("a ciphertext hides nothing")
@@ -189,14 +190,15 @@ class CkksPublic(PublicCipher[CkksCiphertext]):
     def _primes(self, level: int) -> list[int]:
         return self.scheme.moduli[: self.scheme.parameters.limbs_at(level)]
 
-    def _rows(self, values: NDArray[np.float64]) -> list[list[float]]:
+    def _rows(self, values: NDArray[np.float64]) -> list[Row]:
         """The numbers by part; behind the last one the slots hold zero."""
-        slots = self.scheme.parameters.slots
-        padded = np.pad(values, (0, -len(values) % slots)).reshape(-1, slots)
-        rows: list[list[float]] = padded.tolist()
-        return rows
+        numbers, slots = self.scheme.parameters.numbers, self.scheme.parameters.slots
+        padded = np.pad(values, (0, -len(values) % numbers)).reshape(-1, numbers)
+        halves = padded if numbers == slots else padded[:, :slots] + 1j * padded[:, slots:]
+        rows: Any = halves.tolist()
+        return list(rows)
 
-    def _encrypted(self, row: list[float], level: int) -> Any:
+    def _encrypted(self, row: Row, level: int) -> Any:
         encoded = self.scheme.encoded(row, level, self.scheme.scales[level])
         return _new(self._encryptor.encrypt, encoded)
 

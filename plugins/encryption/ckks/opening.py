@@ -10,7 +10,7 @@ must not be larger than thought, so it is bounded also for sums of what depends 
 independent (Q. Guo, D. Nabokov, E. Suvanto, T. Johansson, USENIX Security 2024).
 
 How much is added depends on how often a key opens, so a key counts, and refuses beyond. Each part of a ciphertext, of
-as many numbers as there are slots, counts.
+as many numbers as it has room for, counts.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class CkksSecret(SecretCipher[CkksCiphertext]):
         OPENINGS.take(self._public.digest, len(ciphertext.parts), self._public.declared.decryptions)
         flooded = [self._opened(self._flooded(part, ciphertext.level)) for part in ciphertext.parts]
         step = 2.0**-self._public.declared.precision
-        rounded = np.round(np.array(flooded).reshape(-1) / step) * step + 0.0
+        rounded = np.round(np.concatenate(flooded) / step) * step + 0.0
         numbers, rest = rounded[: ciphertext.count], rounded[ciphertext.count :]
         if not np.abs(rounded).max() <= ciphertext.magnitude + step:
             raise invalid("the ciphertext holds larger numbers than it says, or none")
@@ -70,11 +70,13 @@ class CkksSecret(SecretCipher[CkksCiphertext]):
             raise invalid("the ciphertext holds numbers behind the last one")
         return numbers
 
-    def _opened(self, part: Any) -> list[float]:
+    def _opened(self, part: Any) -> NDArray[np.float64]:
         plaintext = sealapi.Plaintext()
         self._decryptor.decrypt(part, plaintext)
-        numbers: list[float] = self._scheme.encoder.decode_double(plaintext)
-        return numbers
+        if self._public.declared.depth:
+            return np.array(self._scheme.encoder.decode_double(plaintext))
+        halves = np.array(self._scheme.encoder.decode_complex(plaintext))
+        return np.concatenate([halves.real, halves.imag])
 
     def _flooded(self, part: Any, level: int) -> Any:
         """With the noise inside: what floating point does later to both together shows no more than both together."""
@@ -93,7 +95,7 @@ class CkksSecret(SecretCipher[CkksCiphertext]):
             trials.append((self._public.multiply(one, one), [0.25, 0.0625]))
         error = self._scheme.parameters.degree / 6 / min(self._scheme.scales)
         for ciphertext, expected in trials:
-            found = np.array(self._opened(ciphertext.parts[0])[:2])
+            found = self._opened(ciphertext.parts[0])[:2]
             if not np.abs(found - expected).max() <= _TRIAL_ERROR * ciphertext.noise * error + 2.0**-45:
                 raise key_invalid("the secret key belongs to another public key")
 

@@ -91,7 +91,13 @@ class Parameters:
 
     @property
     def slots(self) -> int:
+        """How many complex numbers a ciphertext holds."""
         return self.degree // 2
+
+    @property
+    def numbers(self) -> int:
+        """How many real numbers it holds: where there are only sums, imaginary parts are as good as real ones."""
+        return self.slots if self.declared.depth else self.degree
 
     @cached_property
     def flood(self) -> float:

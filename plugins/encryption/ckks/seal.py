@@ -2,15 +2,17 @@
 
 What travels are polynomials as residues: for each polynomial and each prime as many numbers as the degree says, in
 whole bytes, lowest byte first. Nothing that somebody else has sent is parsed or decompressed by SEAL. Its format is
-that of `Ciphertext::save`, `Plaintext::save` and `KSwitchKeys::save` of version 4.3, without compression.
+that of `Ciphertext::save`, `Plaintext::save` and `KSwitchKeys::save` of version 4.3, without compression. What SEAL
+writes itself it compresses; its own copy of the library zstd undoes that.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
 import struct
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -23,6 +25,7 @@ from .parameters import Parameters, scales
 
 _MAGIC: Final = 0xA15E
 _VERSION: Final = (4, 3)
+_ZSTD: Final = 2
 _HEADER: Final = struct.Struct("<HBBBBHQ")
 _POLYNOMIALS: Final = struct.Struct("<32sBQQQdQ")
 _PLAINTEXT: Final = struct.Struct("<32sQd")
@@ -97,11 +100,10 @@ class Scheme:
         return self._loaded(sealapi.SecretKey(), _with_header(head + _numbers(numbers)))
 
     def residues(self, owner: Any, polynomials: int) -> Residues:
-        """The polynomials of one of SEAL's objects."""
-        numbers = owner.dyn_array()
-        size = numbers.size()
-        found = np.fromiter(map(numbers.at, range(size)), np.uint64, size)
-        return found.reshape(polynomials, -1, self.parameters.degree)
+        """The polynomials of one of SEAL's objects: what comes last in the bytes that it writes."""
+        size = 8 * owner.dyn_array().size()
+        numbers = _uncompressed(_saved(owner), size)[-size:].copy().view("<u8")
+        return numbers.reshape(polynomials, -1, self.parameters.degree)
 
     def _key(self, residues: Residues) -> bytes:
         return _polynomials(self.context.key_parms_id(), residues, 1.0)
@@ -118,8 +120,8 @@ def moduli(parameters: Parameters) -> list[int]:
 
 def narrow(residues: Residues, primes: Sequence[int]) -> NDArray[np.uint8]:
     """Residues in as few whole bytes as each prime needs, one row for each polynomial."""
-    rows = [residues[:, place].astype("<u8")[..., None].view(np.uint8) for place in range(len(primes))]
-    parts = [row[..., : _width(prime)] for row, prime in zip(rows, primes, strict=True)]
+    rows = np.ascontiguousarray(residues, "<u8")[..., None].view(np.uint8)
+    parts = [rows[:, place, :, : _width(prime)] for place, prime in enumerate(primes)]
     return np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
 
 
@@ -171,6 +173,39 @@ def _polynomials(identity: Sequence[int], residues: Residues, scale: float) -> b
     polynomials, primes, degree = residues.shape
     head = _POLYNOMIALS.pack(_identity(identity), 1, polynomials, degree, primes, scale, 1)
     return _with_header(head + _numbers(residues.reshape(-1)))
+
+
+def _saved(owner: Any) -> bytes:
+    """What SEAL writes, to paths only: this one leads to memory."""
+    descriptor = os.memfd_create("seal")
+    try:
+        owner.save(f"/proc/self/fd/{descriptor}")
+        with open(descriptor, "rb", closefd=False) as file:
+            file.seek(0)
+            return file.read()
+    finally:
+        os.close(descriptor)
+
+
+def _uncompressed(stream: bytes, size: int) -> NDArray[np.uint8]:
+    """The body of a stream that SEAL has written in this process, with `size` bytes of numbers in it."""
+    magic, length, *version, mode, _, told = _HEADER.unpack_from(stream)
+    if (magic, length, tuple(version), mode, told) != (_MAGIC, _HEADER.size, _VERSION, _ZSTD, len(stream)):
+        raise RuntimeError("SEAL writes another format than this backend reads: install the pinned tenseal.")
+    body = np.empty(size + _POLYNOMIALS.size + _HEADER.size + 8, np.uint8)
+    compressed = stream[_HEADER.size :]
+    found = _decompress()(body.ctypes.data, len(body), compressed, len(compressed))
+    if not size <= found <= len(body):
+        raise RuntimeError("SEAL wrote other bytes than this backend reads: install the pinned tenseal.")
+    return body[:found]
+
+
+@cache
+def _decompress() -> Any:
+    function = ctypes.CDLL(sealapi._sealapi_cpp.__file__).ZSTD_decompress
+    function.restype = ctypes.c_size_t
+    function.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t]
+    return function
 
 
 def _through_memory(stream: bytes, load: Callable[[str], None]) -> None:

@@ -17,7 +17,7 @@ from fedcore.plugin_api.ciphers import pack_ciphertext
 from fedcore.plugin_api.testing_ciphers import CipherBackendContract
 from fedcore.wire.codes import RefusalCode
 from fedcore.wire.encoding import WireError
-from plugins.encryption.ckks import Ckks, CkksSums
+from plugins.encryption.ckks import Ckks, CkksSums, seal
 from plugins.encryption.ckks.cipher import CkksPublic
 from plugins.encryption.ckks.opening import CkksSecret
 from plugins.encryption.ckks.parameters import STANDARD
@@ -396,6 +396,30 @@ def test_residues_travel_in_as_few_whole_bytes_as_they_need() -> None:
     narrowed = narrow(residues.astype(np.uint64), primes)
     assert narrowed.shape == (3, 8 * (1 + 2 + 6))
     assert (widen(narrowed, 3, primes, 8) == residues).all()
+
+
+def test_residues_read_from_what_seal_writes_are_those_read_one_by_one(public: CkksPublic) -> None:
+    (part,) = public.encrypt(numbers(10)).parts
+    slowly = part.dyn_array()
+    assert public.scheme.residues(part, 2).reshape(-1).tolist() == [
+        slowly.at(i) for i in range(slowly.size())
+    ]
+
+
+def test_another_format_of_seal_is_noticed(public: CkksPublic) -> None:
+    (part,) = public.encrypt(numbers(10)).parts
+    size, good = 8 * part.dyn_array().size(), seal._saved(part)
+    assert len(seal._uncompressed(good, size)) >= size
+    for wrong in (
+        good[:2] + b"\x11" + good[3:],
+        good[:4] + b"\x04" + good[5:],
+        good[:5] + b"\0" + good[6:],
+        good + b"\0",
+    ):
+        with pytest.raises(RuntimeError, match="another format"):
+            seal._uncompressed(wrong, size)
+    with pytest.raises(RuntimeError, match="other bytes"):
+        seal._uncompressed(good, 2 * size)
 
 
 def key_with(pair: KeyPair, change: Callable[[dict[str, Any]], dict[str, Any]]) -> bytes:

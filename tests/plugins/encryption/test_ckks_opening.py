@@ -167,10 +167,10 @@ def test_a_key_refuses_when_it_has_opened_what_it_may_and_opens_nothing_then(
 
 def test_every_part_counts_and_what_is_refused_books_nothing(fresh: KeyPair) -> None:
     secret, public = SMALL.secret(fresh), SMALL.public(fresh.public)
-    secret.decrypt(public.encrypt(np.ones(3 * 2048)))
+    secret.decrypt(public.encrypt(np.ones(3 * 4096)))
     assert secret.left == 5
     with pytest.raises(WireError, match="3 are opened and this needs 6"):
-        secret.decrypt(public.encrypt(np.ones(5 * 2048 + 1)))
+        secret.decrypt(public.encrypt(np.ones(5 * 4096 + 1)))
     assert secret.left == 5
 
 
@@ -246,7 +246,7 @@ def test_numbers_behind_the_last_one_are_refused(pair: KeyPair) -> None:
 def test_what_does_not_come_out_finite_is_refused(fresh: KeyPair, monkeypatch: pytest.MonkeyPatch) -> None:
     secret, public = SMALL.secret(fresh), SMALL.public(fresh.public)
     for wrong in (np.nan, np.inf):
-        monkeypatch.setattr(secret, "_opened", lambda *_, wrong=wrong: [wrong] * 2048)
+        monkeypatch.setattr(secret, "_opened", lambda *_, wrong=wrong: np.full(4096, wrong))
         with pytest.raises(WireError, match="or none"):
             secret.decrypt(public.encrypt(np.ones(1)))
 

@@ -109,7 +109,7 @@ def bad_facts() -> list[dict[str, Any]]:
     """Facts that the stored ciphertext cannot have."""
     cases = [
         ("no numbers", {"length": 0}, "artefact_invalid", "no numbers"),
-        ("more numbers than fit", {"length": 2049}, "artefact_invalid", "are not 4 polynomials"),
+        ("more numbers than fit", {"length": 4097}, "artefact_invalid", "are not 4 polynomials"),
         ("a level above the depth", {"level": 1}, "artefact_invalid", "above the depth 0"),
         ("no magnitude", {"magnitude": 0}, "artefact_invalid", "holds nothing"),
         ("no noise", {"noise": 0}, "artefact_invalid", "holds nothing"),
