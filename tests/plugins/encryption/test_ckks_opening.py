@@ -131,6 +131,15 @@ def test_what_is_added_hides_the_largest_noise_for_all_openings(pair: KeyPair) -
     assert abs(np.corrcoef(added.real, again.real)[0, 1]) < 0.1
 
 
+def test_what_is_given_out_was_blurred_before_it_was_rounded(fresh: KeyPair) -> None:
+    """One deviation beside a boundary, one number in six lands on the other side; without the noise none."""
+    secret, public = SMALL.secret(fresh), SMALL.public(fresh.public)
+    deviation = public.scheme.parameters.flood / public.scheme.scales[0]
+    found = secret.decrypt(public.encrypt(np.full(4096, 0.5 * 2.0**-8 + deviation)))
+    assert set(found) <= {0.0, 2.0**-8}
+    assert 0.12 < (found == 0).mean() < 0.2
+
+
 def test_random_numbers_are_normally_distributed_and_from_the_systems_randomness(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
