@@ -223,9 +223,9 @@ class CkksPublic(PublicCipher[CkksCiphertext]):
 
     def _scaled(self, parts: Iterable[Any], factors: Iterable[Any], level: int) -> Any:
         """The sum of the parts, each times its factor (a number, or one for each slot), rescaled once."""
-        scale, total = self.scheme.factor_scale(level), None
+        total = None
         for part, factor in zip(parts, factors, strict=True):
-            encoded = self.scheme.encoded(factor, level, scale)
+            encoded = self.scheme.encoded(factor, level, self.scheme.scales[level])
             if encoded.is_zero():
                 continue
             term = _new(self._evaluator.multiply_plain, part, encoded)

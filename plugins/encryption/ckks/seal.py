@@ -67,12 +67,6 @@ class Scheme:
         self.encoder.encode(numbers, self.identities[level], scale, plaintext)
         return plaintext
 
-    def factor_scale(self, level: int) -> float:
-        """The scale of a known factor at this level, so that the product has the exact scale of the next lower."""
-        start, end = (self.parameters.limbs_at(each) for each in (level - 1, level))
-        primes = float(np.prod([float(prime) for prime in self.moduli[start:end]]))
-        return self.scales[level - 1] * primes / self.scales[level]
-
     def rescaled(self, ciphertext: Any, level: int) -> Any:
         """A product at `level`, brought down to the next lower one."""
         for _ in range(self.parameters.limbs):
