@@ -68,6 +68,7 @@ class Operation(StrEnum):
     MULTIPLY = "multiply"
     MULTIPLY_PLAIN = "multiply_plain"
     APPEND = "append"
+    MATMUL_PLAIN = "matmul_plain"
 
 
 OPERATION_TEXTS: dict[Operation, str] = {
@@ -77,6 +78,7 @@ OPERATION_TEXTS: dict[Operation, str] = {
     Operation.MULTIPLY: "multiply protected numbers",
     Operation.MULTIPLY_PLAIN: "multiply protected numbers by known ones",
     Operation.APPEND: "append numbers to protected ones without opening them",
+    Operation.MATMUL_PLAIN: "multiply a matrix of protected columns by a known matrix",
 }
 
 

@@ -8,8 +8,9 @@ does not declare in `operations`, and it refuses it by name. Numbers are arrays 
 from __future__ import annotations
 
 import hashlib
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar, Final, Generic, TypeVar
@@ -103,6 +104,11 @@ class PublicCipher(ABC, Generic[SomeCiphertext]):
         """The numbers of the ciphertext followed by more, without opening it."""
         raise OperationMissing(Operation.APPEND)
 
+    def matmul_plain(self, columns: Sequence[SomeCiphertext], matrix: Numbers) -> tuple[SomeCiphertext, ...]:
+        """The columns of the product of a matrix, whose columns are ciphertexts of one length, with a known matrix of
+        one row for each of them."""
+        raise OperationMissing(Operation.MATMUL_PLAIN)
+
 
 class SecretCipher(ABC, Generic[SomeCiphertext]):
     """What only a holder of the secret key can do."""
@@ -141,6 +147,12 @@ class CipherBackend(EncryptionBackend[SomeOptions]):
     def most(self, operation: Operation) -> int:
         """How often the operation may be done on one ciphertext, one after the other: at least 1 where declared."""
 
+    @property
+    def decryptions(self) -> int | None:
+        """How many ciphertexts a key pair opens before it refuses (`key_spent`), where opened numbers tell something of
+        the key, as approximate ones do; `None` where they tell nothing. A long ciphertext may count as several."""
+        return None
+
     @abstractmethod
     def generate_keys(self) -> KeyPair:
         """A fresh key pair from the system's randomness."""
@@ -160,6 +172,11 @@ def key_invalid(detail: str) -> WireError:
     return WireError(RefusalCode.KEY_INVALID, detail)
 
 
+def key_spent(detail: str) -> WireError:
+    """The error for a key pair that has opened as much as it may."""
+    return WireError(RefusalCode.KEY_SPENT, detail)
+
+
 def out_of_range(detail: str) -> WireError:
     """The error for a number, or a number of operations, that a backend cannot hold."""
     return WireError(RefusalCode.OUT_OF_RANGE, detail)
@@ -175,11 +192,26 @@ def checked_reals(numbers: Numbers, largest: float) -> NDArray[np.float64]:
     values = np.asarray(numbers, np.float64)
     if values.ndim != 1 or not len(values):
         raise invalid(f"numbers to encrypt have one dimension and at least one element, not {values.shape}")
-    if not np.isfinite(values).all():
-        raise WireError(RefusalCode.NOT_FINITE, "a number to encrypt is NaN or infinite")
-    if float(np.abs(values).max()) > largest:
-        raise out_of_range(f"a number to encrypt exceeds {largest:g}")
+    _check_bounded(values, largest, "a number to encrypt")
     return values
+
+
+def checked_matrix(matrix: Numbers, rows: int, largest: float) -> NDArray[np.float64]:
+    """The known matrix as float64. Raises `WireError` unless it has as many rows, at least one row and one column, and
+    finite numbers of at most `largest`."""
+    values = np.asarray(matrix, np.float64)
+    if values.ndim != 2 or values.shape[0] != rows or not values.size:
+        raise invalid(f"a matrix of shape {values.shape} for {rows} encrypted columns")
+    _check_bounded(values, largest, "a number of the matrix")
+    return values
+
+
+def _check_bounded(values: NDArray[np.float64], largest: float, what: str) -> None:
+    top, bottom = float(values.max()), float(values.min())
+    if not (math.isfinite(top) and math.isfinite(bottom)):
+        raise WireError(RefusalCode.NOT_FINITE, f"{what} is NaN or infinite")
+    if max(top, -bottom) > largest:
+        raise out_of_range(f"{what} exceeds {largest:g}")
 
 
 def checked_integers(numbers: Numbers, smallest: int, largest: int) -> list[int]:
@@ -220,6 +252,14 @@ def unpack_ciphertext(
     if not all(text.isascii() and text.isdigit() and len(text) <= 15 for text in numbers.values()):
         raise invalid("a fact of the ciphertext is no whole number")
     return arrays, {name: int(text) for name, text in numbers.items()}
+
+
+def unpack_key(data: bytes) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+    """Arrays and texts of a key that was packed with `pack_arrays`. Raises `WireError` (`key_invalid`)."""
+    try:
+        return unpack_arrays(data)
+    except WireError as error:
+        raise key_invalid(error.detail) from None
 
 
 def integers_to_array(values: list[int], width: int) -> NDArray[np.uint8]:

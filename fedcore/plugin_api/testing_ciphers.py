@@ -37,6 +37,8 @@ _WINDOW = 16
 
 _WITH_CIPHERTEXT = {Operation.ADD: np.add, Operation.MULTIPLY: np.multiply}
 _WITH_NUMBERS = {Operation.ADD_PLAIN: np.add, Operation.MULTIPLY_PLAIN: np.multiply}
+_WITH_COLUMNS = {Operation.MATMUL_PLAIN}
+_COUNTED_OUT = 64
 
 
 class CipherBackendContract:
@@ -149,12 +151,47 @@ class CipherBackendContract:
         both = public.append(public.encrypt(first), more)
         self.assert_close(backend, backend.secret(pair).decrypt(both), np.concatenate([first, more]), 2)
 
+    def test_a_matrix_of_columns_is_multiplied_as_declared(
+        self, backend: CipherBackend[Any], pair: KeyPair, public: PublicCipher[Any]
+    ) -> None:
+        columns = [self.numbers(backend, 6, seed) for seed in range(3)]
+        encrypted = [public.encrypt(column) for column in columns]
+        matrix = self.array(backend, [[1, 2], [3, 1], [1, 1]])
+        if Operation.MATMUL_PLAIN not in backend.operations:
+            with pytest.raises(OperationMissing, match="matmul_plain"):
+                public.matmul_plain(encrypted, matrix)
+            return
+        found = [
+            backend.secret(pair).decrypt(public.unpack(result.pack()))
+            for result in public.matmul_plain(encrypted, matrix)
+        ]
+        assert len(found) == 2
+        for place, result in enumerate(found):
+            expected = sum(column * row[place] for column, row in zip(columns, matrix, strict=True))
+            self.assert_close(backend, result, np.asarray(expected), 5)
+        for wrong in (matrix[:2], matrix[0], matrix[:, :0]):
+            with pytest.raises(WireError, match="artefact_invalid"):
+                public.matmul_plain(encrypted, wrong)
+        with pytest.raises(WireError, match="artefact_invalid"):
+            public.matmul_plain([*encrypted[:2], public.encrypt(self.numbers(backend, 7))], matrix)
+
+    def test_a_key_opens_no_more_than_it_may(self, backend: CipherBackend[Any]) -> None:
+        if backend.decryptions is None or backend.decryptions > _COUNTED_OUT:
+            return  # Too many to count out here; a test of the backend's own does.
+        pair = backend.generate_keys()
+        ciphertext = backend.public(pair.public).encrypt(self.numbers(backend, 1))
+        for _ in range(backend.decryptions):
+            backend.secret(pair).decrypt(ciphertext)
+        with pytest.raises(WireError) as caught:
+            backend.secret(pair).decrypt(ciphertext)
+        assert caught.value.code is RefusalCode.KEY_SPENT
+
     def test_more_operations_than_there_is_room_for_are_refused(
         self, backend: CipherBackend[Any], public: PublicCipher[Any]
     ) -> None:
         for operation in sorted(backend.operations & _WITH_CIPHERTEXT.keys()):
             most = backend.most(operation)
-            if most > 64:
+            if most > _COUNTED_OUT:
                 continue  # Too many to count out here; a test of the backend's own does.
             combine = getattr(public, operation)
             ones = [public.encrypt(self.array(backend, [1])) for _ in range(most + 2)]
@@ -186,7 +223,7 @@ class CipherBackendContract:
         self, backend: CipherBackend[Any], public: PublicCipher[Any]
     ) -> None:
         one, other = public.encrypt(self.numbers(backend, 3)), public.encrypt(self.numbers(backend, 4))
-        for operation in sorted(backend.operations - {Operation.APPEND}):
+        for operation in sorted(backend.operations - {Operation.APPEND} - _WITH_COLUMNS):
             second: Any = other if operation in _WITH_CIPHERTEXT else self.numbers(backend, 4)
             with pytest.raises(WireError, match="artefact_invalid"):
                 getattr(public, operation)(one, second)
@@ -260,7 +297,7 @@ class CipherBackendContract:
         before = numbers.copy()
         ciphertext = public.encrypt(numbers)
         bytes_before = ciphertext.pack() if Leak.EQUALITY in backend.leakage else b""
-        for operation in sorted(backend.operations):
+        for operation in sorted(backend.operations - _WITH_COLUMNS):
             second: Any = public.encrypt(numbers) if operation in _WITH_CIPHERTEXT else numbers
             getattr(public, operation)(ciphertext, second)
         assert (numbers == before).all()

@@ -59,6 +59,7 @@ class RefusalCode(StrEnum):
     ARTEFACT_INVALID = "artefact_invalid"
     NOT_FINITE = "not_finite"
     KEY_INVALID = "key_invalid"
+    KEY_SPENT = "key_spent"
     OUT_OF_RANGE = "out_of_range"
     MASK_REUSED = "mask_reused"
     PLUGIN_CONFINED = "plugin_confined"
@@ -150,6 +151,8 @@ EXPLANATIONS: dict[RefusalCode, str] = {
     RefusalCode.NOT_FINITE: "A value is NaN or infinite. Lower the learning rate, or look at the data.",
     RefusalCode.KEY_INVALID: "A key of the encryption backend is weak, malformed, or not the one that was announced. "
     "Submit the run again; if it repeats, a host or the coordinator alters messages.",
+    RefusalCode.KEY_SPENT: "The key pair has opened as many ciphertexts as it may: each tells something of the key. "
+    "Make a new pair, and encrypt under it.",
     RefusalCode.OUT_OF_RANGE: "A number, or the result of a calculation, is larger than the encryption backend can "
     "hold. Scale the data down, or choose options with more room.",
     RefusalCode.MASK_REUSED: "Masks or dealt randomness of this run were used before, and are never used twice. Submit "

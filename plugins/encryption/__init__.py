@@ -6,6 +6,7 @@ from typing import Any
 
 from fedcore.plugin_api import EncryptionBackend, hookimpl
 
+from .ckks import Ckks, CkksSums
 from .elgamal import ElGamal, ElGamalCounts
 from .keyed_tokens import KeyedTokens
 from .paillier import Paillier
@@ -17,4 +18,7 @@ from .secret_sharing import SecretSharing
 
 @hookimpl
 def fedcore_encryption_backends() -> list[type[EncryptionBackend[Any]]]:
-    return [KeyedTokens, PairwiseMasks, Paillier, Plaintext, ElGamal, ElGamalCounts, Rsa, SecretSharing]
+    return [
+        *(KeyedTokens, PairwiseMasks, Paillier, Plaintext, Ckks, CkksSums),
+        *(ElGamal, ElGamalCounts, Rsa, SecretSharing),
+    ]

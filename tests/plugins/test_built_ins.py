@@ -38,6 +38,8 @@ GROUPS = {
         "keyed_tokens",
         "pairwise_masks",
         "paillier",
+        "ckks",
+        "ckks_sums",
         "elgamal",
         "elgamal_counts",
         "rsa",
