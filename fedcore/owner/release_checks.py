@@ -266,7 +266,8 @@ def counts_are_those_of_the_rows(leaving: Leaving) -> Decision:
 
 
 def curve_shows_no_single_rows(leaving: Leaving) -> Decision:
-    """Each point is a mean over at least as many rows as the minimum, and a number. With an epsilon there is none."""
+    """Each point is a mean over at least as many rows as the minimum, and a number. With an epsilon there is none, and
+    none of a training on shares, which nobody watches."""
     if not isinstance(leaving.result, Trained) or leaving.result.curve is None:
         return Allowed()
     curve = leaving.result.curve
@@ -274,6 +275,8 @@ def curve_shows_no_single_rows(leaving: Leaving) -> Decision:
         return Refused(
             RefusalCode.RELEASE_REFUSED, "A run with an epsilon shows no curve: nothing bounds it."
         )
+    if leaving.protocol is Protocol.SHARED:
+        return Refused(RefusalCode.RELEASE_REFUSED, "A training on shares shows no curve: nobody sees its loss.")
     numbers = (*curve.loss, *curve.accuracy)
     usable = all(math.isfinite(number) and abs(number) <= LARGEST_LOSS for number in numbers)
     enough = curve.every * leaving.batch_size >= leaving.least_rows and curve.steps % curve.every == 0

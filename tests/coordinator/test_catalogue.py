@@ -51,6 +51,7 @@ def test_hosts_are_shown_with_card_fingerprint_and_last_contact(cast, api):
         "card": cast.north.card,
         "fingerprint": cast.north.fingerprint,
         "is_reference": False,
+        "is_dealer": False,
         "last_contact": None,
         "away": True,
     }

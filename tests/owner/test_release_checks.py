@@ -19,6 +19,7 @@ from fedcore.wire.reports import (
     Checked,
     Closed,
     Confirmed,
+    Dealt,
     Evaluated,
     Offered,
     Prepared,
@@ -31,7 +32,7 @@ from fedcore.wire.reports import (
 )
 from fedcore.wire.spec import Protocol
 
-NORTH, SOUTH, REFEREE, EVE = ("n" * 43, "s" * 43, "r" * 43, "e" * 43)
+NORTH, SOUTH, REFEREE, DEALER, EVE = ("n" * 43, "s" * 43, "r" * 43, "d" * 43, "e" * 43)
 OFFER = Dataset.model_validate(
     {
         "title": "Requests",
@@ -69,14 +70,22 @@ RESULTS: dict[Phase, Any] = {
     Phase.SUMMARISE: Summarised(),
     Phase.SETTLE: Settled(state="a" * 64),
     Phase.PREPARE: Prepared(rows=300, columns=64, plaintext_bytes=12_000),
+    Phase.DEAL: Dealt(),
     Phase.TRAIN: Trained(rows=300, curve=CURVE),
     Phase.EVALUATE: counted(200, 100),
     Phase.CLOSE: Closed(kept=True),
 }
+WEIGHTS = Trained(rows=300, curve=None)
 ARTEFACTS = {
     (Protocol.POOLED, Phase.PREPARE): (ref("1"), ref("2", part=1)),
     (Protocol.REFERENCE, Phase.PREPARE): (ref("1", audience=REFEREE), ref("2", part=1, audience=REFEREE)),
     (Protocol.REFERENCE, Phase.TRAIN): (ref("1", "model", audience=NORTH), ref("2", "model", audience=SOUTH)),
+    (Protocol.SHARED, Phase.PREPARE): (
+        ref("1", "shares", audience=SOUTH),
+        ref("2", "shares", audience=DEALER),
+    ),
+    (Protocol.SHARED, Phase.DEAL): (ref("1", "dealt", audience=NORTH), ref("2", "dealt", audience=SOUTH)),
+    (Protocol.SHARED, Phase.TRAIN): (ref("1", "weights"),),
 }
 
 
@@ -91,9 +100,12 @@ def leaving(
         role=role,
         protocol=protocol,
         subject="[datasets.logs]",
+        host=NORTH if role is Role.OWNER else REFEREE,
         owners=(NORTH, SOUTH),
         reference_host=REFEREE if protocol is Protocol.REFERENCE else None,
-        result=RESULTS[phase],
+        compute_owners=(NORTH, SOUTH) if protocol is Protocol.SHARED else (),
+        dealer=DEALER if protocol is Protocol.SHARED else None,
+        result=WEIGHTS if (protocol, phase) == (Protocol.SHARED, Phase.TRAIN) else RESULTS[phase],
         artefacts=artefacts,
         rows=300,
         kept={artefact.digest: artefact.size for artefact in artefacts},
@@ -108,7 +120,8 @@ def leaving(
     return replace(found, **changes)
 
 
-REFERENCE, LOCAL, POOLED = Protocol.REFERENCE, Protocol.LOCAL, Protocol.POOLED
+REFERENCE, LOCAL, POOLED, SHARED = Protocol.REFERENCE, Protocol.LOCAL, Protocol.POOLED, Protocol.SHARED
+DEALING = {"protocol": Protocol.SHARED, "role": Role.DEALER}
 SERVING = {"protocol": Protocol.REFERENCE, "role": Role.REFERENCE}
 
 
@@ -166,6 +179,30 @@ CASES = (
         "artefacts_are_for_their_audience_only",
         "a model for one owner of two",
         leaving(Phase.TRAIN, **SERVING, artefacts=(ref("1", "model", audience=NORTH),)),
+    ),
+    Case(
+        "artefacts_are_for_their_audience_only",
+        "shares that the coordinator could read",
+        leaving(Phase.PREPARE, SHARED, artefacts=(ref("1", "shares"),)),
+    ),
+    Case(
+        "artefacts_are_for_their_audience_only",
+        "shares that are sealed to Eve too",
+        leaving(
+            Phase.PREPARE,
+            SHARED,
+            artefacts=tuple(ref(str(n), "shares", audience=a) for n, a in enumerate((SOUTH, DEALER, EVE))),
+        ),
+    ),
+    Case(
+        "artefacts_are_for_their_audience_only",
+        "what is dealt, for the coordinator",
+        leaving(Phase.DEAL, **DEALING, artefacts=(ref("1", "dealt", audience=NORTH), ref("2", "dealt"))),
+    ),
+    Case(
+        "artefacts_have_the_role_of_the_phase",
+        "features of a run on shares",
+        leaving(Phase.PREPARE, SHARED, artefacts=(ref("1", audience=SOUTH), ref("2", audience=DEALER))),
     ),
     Case(
         "artefacts_are_numbered",
@@ -272,6 +309,11 @@ CASES = (
         "curve_shows_no_single_rows",
         "a curve of a run with an epsilon",
         leaving(Phase.TRAIN, LOCAL, private=True),
+    ),
+    Case(
+        "curve_shows_no_single_rows",
+        "a curve of a training on shares",
+        leaving(Phase.TRAIN, SHARED, result=Trained(rows=300, curve=CURVE)),
     ),
     Case(
         "size_is_bounded",

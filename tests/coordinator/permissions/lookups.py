@@ -35,7 +35,10 @@ FILTERS: Final[dict[str, tuple[str, ...]]] = {
     "governance.lockout": (),
     "governance.notice": ("about__exact=request", "read_at__isempty=1"),
     "governance.organisation": (),
-    "governance.ownerhost": ("organisation__id__exact=1", "is_reference__exact=0", "is_active__exact=1"),
+    "governance.ownerhost": (
+        *("organisation__id__exact=1", "is_reference__exact=0", "is_dealer__exact=0"),
+        *("is_active__exact=1",),
+    ),
     "governance.person": (
         *("organisation__id__exact=1", "memberships__role__exact=auditor", "is_active__exact=1"),
     ),

@@ -252,6 +252,7 @@ def _make_requests(world: World) -> None:
         north=north,
         south=south,
         lab=world.hosts["lab"],
+        deal=world.hosts["lab"],
         rung=[],
     )
     elsewhere = {"elsewhere": south, "eves": south}

@@ -336,7 +336,7 @@ def test_orders_carry_the_grant_as_it_is_now(world: Any, pooled: Run) -> None:
 @pytest.mark.parametrize(
     "unknown",
     [
-        {"protocols": ["shared", "pooled"]},
+        {"protocols": ["unheard_of", "pooled"]},
         {"epsilon_micro": "much"},
         {"epsilon_micro": 0},
         {"backends": []},
