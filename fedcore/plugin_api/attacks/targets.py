@@ -1,0 +1,77 @@
+"""Of whom an attacker of linkage knows what: persons with date and hour, else some tokens of a row."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedcore.plugin_api.values import Pseudonyms, Records, Text
+
+MOST_TARGETS: Final = 200
+KNOWN_TOKENS: Final = 5
+_TO_THE_HOUR: Final = re.compile(rb"[^:T ]*[:T ]\d\d")
+_NOBODY: Final = frozenset({b"", b"-"})
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of each target, as `records` with nothing else in them or as `tokens`; whose row each is (bool of
+    shape (targets, rows)); and what it is, in words."""
+
+    what: str
+    truly: NDArray[np.bool_]
+    records: Records | None = None
+    tokens: Pseudonyms | None = None
+
+    @classmethod
+    def of_tokens(cls, rows: Pseudonyms, seed: int) -> Facts:
+        """Some tokens of each of some rows, drawn at random."""
+        rng = np.random.default_rng(seed)
+        having = np.flatnonzero(np.diff(rows.offsets) > 0)
+        targets = rng.permutation(having)[:MOST_TARGETS]
+        sets = [
+            set(rows.codes[rows.offsets[row] : rows.offsets[row + 1]].tolist()) for row in range(len(rows))
+        ]
+        chosen = [rng.permutation(sorted(sets[row]))[:KNOWN_TOKENS] for row in targets]
+        truly = np.array(
+            [[sets[row].issuperset(known.tolist()) for row in range(len(rows))] for known in chosen]
+        )
+        offsets = np.cumsum([0, *(len(known) for known in chosen)]).astype(np.int64)
+        codes = np.concatenate(chosen).astype(np.int32) if chosen else np.empty(0, np.int32)
+        return cls(f"{KNOWN_TOKENS} tokens", truly, tokens=Pseudonyms(codes, offsets, rows.ids))
+
+
+def facts_of(records: Records, person: Sequence[str], moment: str | None, seed: int) -> Facts | None:
+    """Person, date and hour of some rows; None where no column says who, or no row has a person."""
+    columns = [list(records.columns[name]) for name in person]
+    if not columns:
+        return None
+    who = list(zip(*columns, strict=True))
+    when = [] if moment is None else [_hour(text) for text in records.columns[moment]]
+    known = [
+        (*person, *at)
+        for person, at in zip(who, zip(when, strict=True) if when else [()] * len(who), strict=True)
+    ]
+    somebody = np.flatnonzero([not _NOBODY.intersection(person) for person in who])
+    if not len(somebody):
+        return None
+    targets = np.random.default_rng(seed).permutation(somebody)[:MOST_TARGETS]
+    numbers = {fact: number for number, fact in enumerate(dict.fromkeys(known))}
+    of_row = np.array([numbers[fact] for fact in known])
+    names = (*person, *(() if moment is None else (moment,)))
+    told = {
+        name: Text.from_rows([known[row][names.index(name)] if name in names else b"" for row in targets])
+        for name in records.columns
+    }
+    what = ", ".join(person) + (", date and hour" if moment else "")
+    return Facts(what, of_row[targets][:, None] == of_row[None, :], records=Records(told))
+
+
+def _hour(text: bytes) -> bytes:
+    found = _TO_THE_HOUR.match(text)
+    return found.group() if found else text
