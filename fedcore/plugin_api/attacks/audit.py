@@ -8,61 +8,33 @@ same attacks on the same rows under `plaintext`, and, for membership, a model th
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedcore.plugin_api.attacks.figures import AttackFigure, PrivacyAudit
-from fedcore.plugin_api.attacks.frequency import UNNAMED, frequency_analysis, recovery
+from fedcore.plugin_api.attacks.frequency import UNNAMED, recovery
 from fedcore.plugin_api.attacks.inversion import likely_tokens, typical_tokens
 from fedcore.plugin_api.attacks.linkage import linkage
 from fedcore.plugin_api.attacks.membership import loss_threshold, losses
 from fedcore.plugin_api.attacks.profiling import equal_rows, outlines, recognised
+from fedcore.plugin_api.attacks.stage import Attacked, Stage, View
 from fedcore.plugin_api.attacks.targets import Facts, facts_of
-from fedcore.plugin_api.backends import KeyHolders, TokenBackend
 from fedcore.plugin_api.models import LabelledRows, ModelType, Parameters
-from fedcore.plugin_api.pipeline import BuiltPipeline
-from fedcore.plugin_api.protection import PROTECT, RARE, Protect, ProtectFrequent, merged_but, rows_with
-from fedcore.plugin_api.registry import Registry
-from fedcore.plugin_api.steps import FittedStep, State
-from fedcore.plugin_api.values import Matrix, Pseudonyms, Records, Text, Tokens, ValueKind
-from fedcore.wire.spec import Pipeline, PluginChoice, Training
+from fedcore.plugin_api.protection import rows_with
+from fedcore.plugin_api.values import Matrix, Pseudonyms, Records
+from fedcore.wire.spec import Training
 
-LEAST_ROWS: Final = 200
 BY_HEART: Final = 400
 GUESSED_WORDS: Final = 50
-PLAINTEXT: Final = PluginChoice(name="plaintext")
+FREQUENT_ROWS: Final = 5
 Progress = Callable[[str], None]
 
 
-class Unattackable(ValueError):
-    """Rows or plugins on which the attacks say nothing. The text names the reason and what to do."""
-
-
-@dataclass(frozen=True)
-class Attacked:
-    """What is attacked: the plugins of a run as its spec would name them, and columns that tell who and when.
-
-    `person` names columns whose values the attacker knows of its targets (a user, an address), `moment` the column of
-    the time, of which it knows date and hour.
-    """
-
-    registry: Registry
-    pipeline: Pipeline
-    backend: PluginChoice
-    model: PluginChoice
-    training: Training
-    person: tuple[str, ...] = ()
-    moment: str | None = None
-    seed: int = 0
-
-
 def audit(attacked: Attacked, dataset: str, records: Records, progress: Progress = print) -> PrivacyAudit:
-    """The figures of all attacks that apply. Raises `Unattackable`, and `InvalidPipeline` for plugins that do not fit."""
+    """The figures of all attacks that apply. Raises `Unattackable`, and `InvalidPipeline` where plugins do not fit."""
     stage = Stage(attacked, records)
     figures: list[AttackFigure] = []
     for told, attack in _ATTACKS:
@@ -73,104 +45,9 @@ def audit(attacked: Attacked, dataset: str, records: Records, progress: Progress
     return PrivacyAudit(dataset, len(records), names, backend.name, backend.options, tuple(figures))
 
 
-@dataclass
-class View:
-    """One half of the rows as a backend shows them, with the pipeline that made them."""
-
-    built: BuiltPipeline
-    states: dict[int, State]
-    rows: Pseudonyms
-    features: Any
-    named: NDArray[np.int64] = field(init=False)
-
-
-class Stage:
-    """What all attacks share: the attacked half in both views, the half that the attacker knows, and its guesses."""
-
-    def __init__(self, attacked: Attacked, records: Records) -> None:
-        self.attacked = attacked
-        self.labels = _labels(records)
-        order = np.random.default_rng(attacked.seed).permutation(len(records))
-        mine, theirs = order[: len(order) // 2], order[len(order) // 2 :]
-        self.records, self.labels = records.take(mine), self.labels[mine]
-        key = _key(attacked)
-        shown = BuiltPipeline(attacked.registry, attacked.pipeline, attacked.backend, key)
-        plain = BuiltPipeline(attacked.registry, attacked.pipeline, PLAINTEXT)
-        self.place = next(place for place, step in enumerate(shown.steps) if step.name == PROTECT)
-        self.shown, self.plain = (_view(built, self.place, self.records) for built in (shown, plain))
-        self.known = self.public(records.take(theirs))
-        ordered = shown.gives is ValueKind.SEQUENCE
-        expected = _as_rare(self.known, minimum_count(attacked))
-        self.shown.named = frequency_analysis(self.shown.rows, expected, ordered=ordered)
-        self.plain.named = frequency_analysis(self.plain.rows, self.known, ordered=ordered)
-
-    def tokens(self, records: Records) -> Tokens:
-        """The tokens before their protection."""
-        tokens: Tokens = self.plain.built.apply(records, self.plain.states, until=self.place)
-        return tokens
-
-    def public(self, records: Records) -> Pseudonyms:
-        """The tokens under numbers that anybody can compute."""
-        rows: Pseudonyms = self.plain.built.steps[self.place].apply(self.tokens(records))
-        return rows
-
-    def one_token_rows(self, view: View, types: NDArray[np.int64]) -> Any:
-        """The features of rows that have one number of the view each, and nothing else."""
-        count = len(types)
-        value: Any = Pseudonyms(
-            np.arange(count, dtype=np.int32), np.arange(count + 1, dtype=np.int64), view.rows.ids[types]
-        )
-        for place, step in enumerate(view.built.steps[self.place + 1 :], start=self.place + 1):
-            fitted = isinstance(step, FittedStep)
-            value = step.apply_fitted(value, view.states[place]) if fitted else step.apply(value)  # type: ignore[attr-defined]
-        return value
-
-
-def minimum_count(attacked: Attacked) -> int:
-    """The rule on rare tokens of the backend that is attacked."""
-    kind: Any = attacked.registry.of_type(TokenBackend, attacked.backend.name)
-    return int(kind(attacked.backend.options).minimum_count)
-
-
-def _labels(records: Records) -> NDArray[np.int64]:
-    if records.labels is None:
-        raise Unattackable("The rows have no labels: attacks on a model need the class of each row.")
-    if len(records) < LEAST_ROWS:
-        raise Unattackable(
-            f"There are {len(records)} rows; the attacks need {LEAST_ROWS} or more to say anything."
-        )
-    if len(np.unique(records.labels)) < 2:
-        raise Unattackable("All rows that were read are of one class: read more rows, or of more files.")
-    return records.labels
-
-
-def _key(attacked: Attacked) -> bytes | None:
-    kind: Any = attacked.registry.of_type(TokenBackend, attacked.backend.name)
-    return os.urandom(32) if kind.key_holders is KeyHolders.OWNERS else None
-
-
-def _view(built: BuiltPipeline, place: int, records: Records) -> View:
-    states = built.fit([records])
-    tokens = built.apply(records, states, until=place)
-    step = built.steps[place]
-    assert isinstance(step, Protect | ProtectFrequent)
-    rows = step.apply_fitted(tokens, states[place]) if isinstance(step, FittedStep) else step.apply(tokens)
-    return View(built, states, rows, built.features(records, states))
-
-
-def _as_rare(known: Pseudonyms, least: int) -> Pseudonyms:
-    """The attacker's rows under the rule that it knows to be in force, so that frequencies are comparable."""
-    from fedcore.plugin_api.siphash import siphash
-
-    if least == 1:
-        return known
-    common = siphash(Text.from_rows([RARE]), bytes(16))[0]
-    return merged_but(known, rows_with(known) >= least, common)
-
-
 def _frequency(stage: Stage) -> Iterator[AttackFigure]:
     truth = stage.plain.rows
-    found = recovery(stage.shown.named, stage.shown.rows, _names(stage, stage.shown), truth)
+    found = recovery(stage.shown.named, stage.shown.rows, stage.meant(stage.shown), truth, stage.known.ids)
     control = recovery(stage.plain.named, truth, stage.known, truth)
     chance = 1 / max(len(truth.ids), 1)
     shared: dict[str, Any] = {"chance": chance, "targets": len(truth.ids)}
@@ -187,14 +64,9 @@ def _frequency(stage: Stage) -> Iterator[AttackFigure]:
         "distinct tokens named",
         found.types,
         control.types,
-        meaning="of the distinct tokens, rare ones too, how many the observer reads",
+        meaning="of the distinct tokens that the observer knows from such logs, rare ones too, how many it reads",
         **shared,
     )
-
-
-def _names(stage: Stage, view: View) -> Pseudonyms:
-    """What the places in a view's guesses stand for."""
-    return stage.known if view is stage.plain else _as_rare(stage.known, minimum_count(stage.attacked))
 
 
 def _linkage(stage: Stage) -> Iterator[AttackFigure]:
@@ -203,7 +75,7 @@ def _linkage(stage: Stage) -> Iterator[AttackFigure]:
         facts = Facts.of_tokens(stage.plain.rows, stage.attacked.seed)
     known = facts.tokens if facts.tokens is not None else stage.public(facts.records)  # type: ignore[arg-type]
     found, control = (
-        linkage(view.rows, view.named, _names(stage, view), known, facts.truly)
+        linkage(view.rows, view.named, stage.meant(view), known, facts.truly)
         for view in (stage.shown, stage.plain)
     )
     yield AttackFigure(
@@ -221,8 +93,9 @@ def _profiling(stage: Stage) -> Iterator[AttackFigure]:
     plain, shown = stage.plain.rows, stage.shown.rows
     lengths = np.diff(stage.tokens(stage.records).spellings.offsets)
     texts, first, truth = _distinct_rows(plain)
-    bare, full = outlines(plain), outlines(plain, lengths)
-    found = recognised(outlines(shown), [bare[row] for row in first], truth)
+    bare = outlines(stage.under_the_rule(plain), ordered=stage.ordered)
+    full = outlines(plain, lengths, ordered=True)
+    found = recognised(outlines(shown, ordered=stage.ordered), [bare[row] for row in first], truth)
     control = recognised(full, [full[row] for row in first], truth)
     yield AttackFigure(
         "profiling",
@@ -231,7 +104,8 @@ def _profiling(stage: Stage) -> Iterator[AttackFigure]:
         control,
         chance=1 / max(texts, 1),
         targets=len(plain),
-        meaning="how often a row is told by its number of tokens and repeats among all texts of the dataset",
+        meaning="how often a row is told from all texts of the dataset by its number of tokens and their repeats; "
+        "the control also shows how long each token is, in order",
         details={"rows seen to be equal to another": equal_rows(shown)},
     )
 
@@ -311,10 +185,11 @@ def _pictured(
     assert model.linear_parameters is not None
     rows = LabelledRows(view.features, stage.labels)
     parameters = _trained(model, rows, stage.attacked.training, of_class + 1)
-    named = np.flatnonzero(view.named != UNNAMED)
+    # Rare tokens share columns with frequent ones, and would be taken for them.
+    named = np.flatnonzero((view.named != UNNAMED) & (rows_with(view.rows) >= FREQUENT_ROWS))
     words = stage.one_token_rows(view, named)
     likely = likely_tokens(parameters[model.linear_parameters[0]], words, of_class, GUESSED_WORDS)
-    meant = _names(stage, view).ids[view.named[named[likely]]]
+    meant = stage.meant(view).ids[view.named[named[likely]]]
     return float(np.isin(meant, true_ids).sum() / GUESSED_WORDS)
 
 

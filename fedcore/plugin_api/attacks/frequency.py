@@ -32,7 +32,7 @@ ROUNDS: Final = 12
 
 @dataclass(frozen=True)
 class Recovery:
-    """How much was named rightly: the share of all tokens, and of all distinct ones."""
+    """How much was named rightly: the share of all tokens, and of the distinct ones that the attacker knows at all."""
 
     tokens: float
     types: float
@@ -78,7 +78,8 @@ def recovery(guesses: NDArray[np.int64], seen: Pseudonyms, known: Pseudonyms, tr
     named = np.where(guesses == UNNAMED, 0, guesses)
     meant = known.ids[named] if len(known.ids) else np.zeros(len(guesses), np.uint64)
     right = (guesses != UNNAMED)[seen.codes] & (meant[seen.codes] == truth.ids[truth.codes])
-    return Recovery(float(right.mean()), len(np.unique(truth.codes[right])) / len(truth.ids))
+    nameable = int(np.isin(truth.ids, known.ids if listed is None else listed).sum())
+    return Recovery(float(right.mean()), len(np.unique(truth.codes[right])) / max(nameable, 1))
 
 
 def _most_frequent(rows: Pseudonyms, which: NDArray[np.bool_], most: int) -> NDArray[np.int64]:

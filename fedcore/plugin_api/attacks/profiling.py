@@ -22,14 +22,21 @@ from fedcore.plugin_api.values import Pseudonyms, Tokens
 Outline = tuple[tuple[int, ...], ...]
 
 
-def outlines(rows: Pseudonyms | Tokens, lengths: NDArray[np.int64] | None = None) -> list[Outline]:
+def outlines(
+    rows: Pseudonyms | Tokens, lengths: NDArray[np.int64] | None = None, ordered: bool = False
+) -> list[Outline]:
     """The outline of each row: how often each of its tokens comes, with its length where `lengths` (int64 of shape
-    (distinct tokens,)) are seen; the most frequent first."""
+    (distinct tokens,)) are seen, the most frequent first; with `ordered` token by token, each as the place where it
+    came first."""
     found = []
     for start, end in pairwise(rows.offsets.tolist()):
-        distinct, counts = np.unique(rows.codes[start:end], return_counts=True)
-        seen = counts[:, None] if lengths is None else np.stack([counts, lengths[distinct]], axis=1)
-        found.append(tuple(sorted(map(tuple, seen.tolist()), reverse=True)))
+        distinct, first, inverse, counts = np.unique(
+            rows.codes[start:end], return_index=True, return_inverse=True, return_counts=True
+        )
+        seen = [first if ordered else counts] + ([] if lengths is None else [lengths[distinct]])
+        pairs = np.stack(seen, axis=1)
+        listed = pairs[inverse].tolist() if ordered else sorted(pairs.tolist(), reverse=True)
+        found.append(tuple(map(tuple, listed)))
     return found
 
 
