@@ -71,8 +71,17 @@ def equal_numbers(seen: Pseudonyms, known: Pseudonyms) -> NDArray[np.int64]:
     return guesses
 
 
-def recovery(guesses: NDArray[np.int64], seen: Pseudonyms, known: Pseudonyms, truth: Pseudonyms) -> Recovery:
-    """What the guesses are worth. `truth` has the rows of `seen`, token by token, under the numbers of `known`."""
+def recovery(
+    guesses: NDArray[np.int64],
+    seen: Pseudonyms,
+    known: Pseudonyms,
+    truth: Pseudonyms,
+    listed: NDArray[np.uint64] | None = None,
+) -> Recovery:
+    """What the guesses are worth. `truth` has the rows of `seen`, token by token, under the numbers of `known`.
+
+    `listed` has the numbers of all tokens that the attacker knows, where `known` holds rare ones as one.
+    """
     if not len(truth.codes):
         return Recovery(0.0, 0.0)
     named = np.where(guesses == UNNAMED, 0, guesses)
