@@ -12,8 +12,8 @@ from fedcore.owner.home import DEFAULT_HOME, Home
 from fedcore.plugin_api.attacks.figures import AttackFigure, PrivacyAudit
 
 _HOW_TO_READ = (
-    "Each number is from 0 to 1. Half of the rows were attacked, by somebody who knows the other half; whoever knows more "
-    "may find more. Where an attack fails on unprotected rows too, it shows nothing."
+    "Each number is from 0 to 1. Half of the rows were attacked, by somebody who knows the other half; whoever knows "
+    "more may find more. Where an attack fails on unprotected rows too, it shows nothing."
 )
 
 

@@ -21,6 +21,7 @@ from fedcore.owner.reading import first_of, parts_of
 from fedcore.plugin_api.attacks.audit import audit
 from fedcore.plugin_api.attacks.figures import PrivacyAudit
 from fedcore.plugin_api.attacks.stage import Attacked, Unattackable
+from fedcore.plugin_api.backends import TokenBackend
 from fedcore.plugin_api.pipeline import InvalidPipeline
 from fedcore.plugin_api.plugins import InvalidOptions
 from fedcore.plugin_api.readers import DatasetReader, UnreadableDataset
@@ -81,6 +82,7 @@ def _check_retention(dataset: OpenDataset) -> None:
 def _attacked(governed: Governed, reader: DatasetReader[Any], wish: Wish) -> Attacked:
     if wish.pipeline not in PIPELINES:
         raise HomeError(f"There is no pipeline {wish.pipeline!r}. Choose one of: {', '.join(PIPELINES)}.")
+    _check_backend(governed, wish.backend)
     columns = wish.columns or tuple(reader.compared or reader.columns)
     unknown = [name for name in columns if name not in reader.columns]
     if unknown:
@@ -100,6 +102,20 @@ def _attacked(governed: Governed, reader: DatasetReader[Any], wish: Wish) -> Att
         person=tuple(name for name in columns if reader.kinds.get(name) is ColumnKind.IDENTIFIER),
         moment=moments[0] if moments else None,
     )
+
+
+def _check_backend(governed: Governed, name: str) -> None:
+    registry = governed.registry
+    usable = [
+        each
+        for each in registry.names("encryption")
+        if issubclass(registry.get("encryption", each), TokenBackend)
+    ]
+    if name not in usable:
+        raise HomeError(
+            f"No backend {name!r} protects tokens here, and only protected tokens can be attacked. Choose one of: "
+            f"{', '.join(usable)}."
+        )
 
 
 def _records(dataset: OpenDataset, rows: int, shard_bytes: int) -> Records:
