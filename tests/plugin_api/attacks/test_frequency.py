@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -21,6 +23,7 @@ def pseudonyms(rows: list[list[int]]) -> Pseudonyms:
     return value
 
 
+@lru_cache
 def found(
     characters: bool, minimum_count: int = 1, protected: bool = True, exact: bool = False
 ) -> tuple[float, float]:

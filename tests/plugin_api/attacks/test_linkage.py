@@ -1,4 +1,4 @@
-"""Who knows user, date and hour of a request finds it in plain rows, and less often under a key, with words at least."""
+"""Who knows user, date and hour of a request finds it in plain rows, and less often under a key, with words."""
 
 from __future__ import annotations
 
