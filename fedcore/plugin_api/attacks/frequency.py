@@ -2,9 +2,9 @@
 
 **Who sees what, assuming what.** The attacker sees protected rows and nothing else of them. It knows a public log of
 the same kind in plain text: what such logs look like. Where it can compute numbers itself (no key is needed) equal
-numbers name tokens at once. Otherwise it matches the frequent tokens of both by rank, keeps the matches that stand
-out as anchors, and matches again by how often each token occurs with the anchors (and, where the order shows, next to
-them), each round with more anchors.
+numbers name tokens at once, and what is not equal is not known. Otherwise it matches the frequent tokens of both by
+rank, keeps the matches that stand out as anchors, and matches again by how often each token occurs with the anchors
+(and, where the order shows, next to them), each round with more anchors.
 
 Naveed, Kamara and Wright, "Inference attacks on property-preserving encrypted databases", CCS 2015 (matching by
 frequency); Cash, Grubbs, Perry and Ristenpart, "Leakage-abuse attacks against searchable encryption", CCS 2015, and
@@ -51,8 +51,11 @@ def frequency_analysis(
     most frequent tokens are matched; `ordered` says that the order of a row's tokens shows.
     """
     guesses = equal_numbers(seen, known)
-    left = _most_frequent(seen, guesses == UNNAMED, most_types)
-    free = _most_frequent(known, ~np.isin(np.arange(len(known.ids)), guesses), most_types)
+    if (guesses != UNNAMED).any():
+        # No key is in use: what is not found by its number is not among the known tokens at all.
+        return guesses
+    left = _most_frequent(seen, most_types)
+    free = _most_frequent(known, most_types)
     size = min(len(left), len(free))
     if size:
         one, other = (_Profiles(*part, ordered) for part in ((seen, left[:size]), (known, free[:size])))
@@ -91,10 +94,8 @@ def recovery(
     return Recovery(float(right.mean()), len(np.unique(truth.codes[right])) / max(nameable, 1))
 
 
-def _most_frequent(rows: Pseudonyms, which: NDArray[np.bool_], most: int) -> NDArray[np.int64]:
-    counts = np.bincount(rows.codes, minlength=len(rows.ids))
-    order = np.argsort(-counts, kind="stable")
-    return order[which[order]][:most]
+def _most_frequent(rows: Pseudonyms, most: int) -> NDArray[np.int64]:
+    return np.argsort(-np.bincount(rows.codes, minlength=len(rows.ids)), kind="stable")[:most]
 
 
 class _Profiles:
