@@ -13,6 +13,7 @@ from fedcore.owner.cli import app
 from fedcore.owner.home import Home
 from fedcore.plugin_api.attacks import PrivacyAudit
 from plugins.readers.apache.generator import generate
+from plugins.readers.apache.reader import ApacheCombined
 
 from .test_config import COORDINATOR
 
@@ -162,7 +163,14 @@ def test_an_empty_file_is_told(home: Home, call: Call) -> None:
     (home.path / "access.log").write_text("")
     result = call("logs")
     assert result.exit_code == 1
-    assert "access.log" in result.stderr or "no usable row" in result.stderr
+    assert "access.log" in result.stderr
+
+
+def test_a_reader_that_gives_no_row_is_told(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ApacheCombined, "read", lambda *_: iter(()))
+    result = call("logs")
+    assert result.exit_code == 1
+    assert "[datasets.logs]: its files have no usable row. Look at the files." in result.stderr
 
 
 def test_a_broken_policy_is_told_and_nothing_is_read(home: Home, call: Call) -> None:

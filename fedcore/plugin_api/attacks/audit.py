@@ -73,7 +73,7 @@ def _linkage(stage: Stage) -> Iterator[AttackFigure]:
     facts = facts_of(stage.records, stage.attacked.person, stage.attacked.moment, stage.attacked.seed)
     if facts is None:
         facts = Facts.of_tokens(stage.plain.rows, stage.attacked.seed)
-    known = facts.tokens if facts.tokens is not None else stage.public(facts.records)  # type: ignore[arg-type]
+    known = facts.known(stage.public)
     found, control = (
         linkage(view.rows, view.named, stage.meant(view), known, facts.truly)
         for view in (stage.shown, stage.plain)
@@ -91,12 +91,17 @@ def _linkage(stage: Stage) -> Iterator[AttackFigure]:
 
 def _profiling(stage: Stage) -> Iterator[AttackFigure]:
     plain, shown = stage.plain.rows, stage.shown.rows
-    lengths = np.diff(stage.tokens(stage.records).spellings.offsets)
     texts, first, truth = _distinct_rows(plain)
-    bare = outlines(stage.under_the_rule(plain), ordered=stage.ordered)
-    full = outlines(plain, lengths, ordered=True)
-    found = recognised(outlines(shown, ordered=stage.ordered), [bare[row] for row in first], truth)
-    control = recognised(full, [full[row] for row in first], truth)
+    ordered = stage.ordered
+    bare, lengths, tokens = (
+        outlines(stage.under_the_rule(plain), ordered=ordered),
+        outlines(plain, np.diff(stage.tokens(stage.records).spellings.offsets), ordered=True),
+        outlines(plain, np.arange(len(plain.ids)), ordered=True),
+    )
+    found, by_length, control = (
+        recognised(seen, [known[row] for row in first], truth)
+        for seen, known in ((outlines(shown, ordered=ordered), bare), (lengths, lengths), (tokens, tokens))
+    )
     yield AttackFigure(
         "profiling",
         "rows recognised by size",
@@ -104,9 +109,8 @@ def _profiling(stage: Stage) -> Iterator[AttackFigure]:
         control,
         chance=1 / max(texts, 1),
         targets=len(plain),
-        meaning="how often a row is told from all texts of the dataset by its number of tokens and their repeats; "
-        "the control also shows how long each token is, in order",
-        details={"rows seen to be equal to another": equal_rows(shown)},
+        meaning="how often a row is told from all texts of the dataset by its number of tokens and their repeats",
+        details={"if lengths showed": by_length, "rows seen to be equal to another": equal_rows(shown)},
     )
 
 

@@ -76,6 +76,6 @@ def _incidence(seen: Pseudonyms, weights: NDArray[np.float64]) -> Any:
 
 
 def _chance(scores: NDArray[np.float64], truly: NDArray[np.bool_]) -> float:
-    # Sums in another order differ in their last bits: rows with the same facts have equal scores all the same.
-    best = scores >= scores.max() - 1e-9
+    # Rows with the same facts have the same score to the last bit: columns are added up in their order.
+    best = scores == scores.max()
     return float(truly[best].mean())

@@ -23,17 +23,19 @@ Outline = tuple[tuple[int, ...], ...]
 
 
 def outlines(
-    rows: Pseudonyms | Tokens, lengths: NDArray[np.int64] | None = None, ordered: bool = False
+    rows: Pseudonyms | Tokens, marks: NDArray[np.int64] | None = None, ordered: bool = False
 ) -> list[Outline]:
-    """The outline of each row: how often each of its tokens comes, with its length where `lengths` (int64 of shape
-    (distinct tokens,)) are seen, the most frequent first; with `ordered` token by token, each as the place where it
-    came first."""
+    """The outline of each row: how often each of its tokens comes, the most frequent first.
+
+    `marks` is what else is seen of each token, such as its length: int64 of shape (distinct tokens,). With `ordered` a
+    row is given token by token, each as the place where it came first.
+    """
     found = []
     for start, end in pairwise(rows.offsets.tolist()):
         distinct, first, inverse, counts = np.unique(
             rows.codes[start:end], return_index=True, return_inverse=True, return_counts=True
         )
-        seen = [first if ordered else counts] + ([] if lengths is None else [lengths[distinct]])
+        seen = [first if ordered else counts] + ([] if marks is None else [marks[distinct]])
         pairs = np.stack(seen, axis=1)
         listed = pairs[inverse].tolist() if ordered else sorted(pairs.tolist(), reverse=True)
         found.append(tuple(map(tuple, listed)))

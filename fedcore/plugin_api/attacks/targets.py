@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,18 +15,30 @@ from fedcore.plugin_api.values import Pseudonyms, Records, Text
 MOST_TARGETS: Final = 200
 KNOWN_TOKENS: Final = 5
 _TO_THE_HOUR: Final = re.compile(rb"[^:T ]*[:T ]\d\d")
+_AROUND: Final = ((b"", b""), (b"/", b":59"))
+"""What two fillings have in the other columns, and after the hour."""
 _NOBODY: Final = frozenset({b"", b"-"})
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of each target, as `records` with nothing else in them or as `tokens`; whose row each is (bool of
-    shape (targets, rows)); and what it is, in words."""
+    """What is known of each target, in words (`what`); whose row each is (bool of shape (targets, rows)).
+
+    It is known as `tokens`, or as two `fillings` of the columns that a pipeline takes: what is around the facts differs
+    between the two, so that tokens which both have are tokens of the facts.
+    """
 
     what: str
     truly: NDArray[np.bool_]
-    records: Records | None = None
+    fillings: tuple[Records, Records] | None = None
     tokens: Pseudonyms | None = None
+
+    def known(self, tokens_of: Callable[[Records], Pseudonyms]) -> Pseudonyms:
+        """The tokens that the attacker knows of each target."""
+        if self.fillings is None:
+            assert self.tokens is not None
+            return self.tokens
+        return _in_both(*map(tokens_of, self.fillings))
 
     @classmethod
     def of_tokens(cls, rows: Pseudonyms, seed: int) -> Facts:
@@ -64,14 +76,41 @@ def facts_of(records: Records, person: Sequence[str], moment: str | None, seed: 
     numbers = {fact: number for number, fact in enumerate(dict.fromkeys(known))}
     of_row = np.array([numbers[fact] for fact in known])
     names = (*person, *(() if moment is None else (moment,)))
-    told = {
-        name: Text.from_rows([known[row][names.index(name)] if name in names else b"" for row in targets])
-        for name in records.columns
-    }
+    bare, filled = (
+        Records(
+            {
+                name: Text.from_rows(
+                    [
+                        known[row][names.index(name)] + (after if name == moment else b"")
+                        if name in names
+                        else around
+                        for row in targets
+                    ]
+                )
+                for name in records.columns
+            }
+        )
+        for around, after in _AROUND
+    )
     what = ", ".join(person) + (", date and hour" if moment else "")
-    return Facts(what, of_row[targets][:, None] == of_row[None, :], records=Records(told))
+    return Facts(what, of_row[targets][:, None] == of_row[None, :], fillings=(bare, filled))
 
 
 def _hour(text: bytes) -> bytes:
     found = _TO_THE_HOUR.match(text)
     return found.group() if found else text
+
+
+def _in_both(one: Pseudonyms, other: Pseudonyms) -> Pseudonyms:
+    """Of each row of `one` the tokens that the same row of `other` has too."""
+    rows_of_both = [
+        np.repeat(np.arange(len(rows)), np.diff(rows.offsets)).astype(np.uint64) for rows in (one, other)
+    ]
+    pairs = [
+        np.stack([row, rows.ids[rows.codes]], axis=1)
+        for row, rows in zip(rows_of_both, (one, other), strict=True)
+    ]
+    there = {tuple(pair) for pair in pairs[1].tolist()}
+    keep = np.array([tuple(pair) in there for pair in pairs[0].tolist()], np.bool_)
+    kept = np.concatenate([np.zeros(1, np.int64), np.cumsum(keep)])
+    return Pseudonyms(one.codes[keep], kept[one.offsets], one.ids)
