@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,8 +15,6 @@ from fedcore.plugin_api.values import Pseudonyms, Records, Text
 MOST_TARGETS: Final = 200
 KNOWN_TOKENS: Final = 5
 _TO_THE_HOUR: Final = re.compile(rb"[^:T ]*[:T ]\d\d")
-_AROUND: Final = ((b"", b""), (b"/", b":59"))
-"""What two fillings have in the other columns, and after the hour."""
 _NOBODY: Final = frozenset({b"", b"-"})
 
 
@@ -60,40 +58,31 @@ class Facts:
 
 def facts_of(records: Records, person: Sequence[str], moment: str | None, seed: int) -> Facts | None:
     """Person, date and hour of some rows; None where no column says who, or no row has a person."""
-    columns = [list(records.columns[name]) for name in person]
-    if not columns:
-        return None
-    who = list(zip(*columns, strict=True))
-    when = [] if moment is None else [_hour(text) for text in records.columns[moment]]
-    known = [
-        (*person, *at)
-        for person, at in zip(who, zip(when, strict=True) if when else [()] * len(who), strict=True)
-    ]
-    somebody = np.flatnonzero([not _NOBODY.intersection(person) for person in who])
+    told = {name: list(records.columns[name]) for name in person}
+    somebody = np.flatnonzero([not _NOBODY.intersection(who) for who in zip(*told.values(), strict=True)])
     if not len(somebody):
         return None
+    if moment is not None:
+        told[moment] = [_hour(text) for text in records.columns[moment]]
     targets = np.random.default_rng(seed).permutation(somebody)[:MOST_TARGETS]
-    numbers = {fact: number for number, fact in enumerate(dict.fromkeys(known))}
-    of_row = np.array([numbers[fact] for fact in known])
-    names = (*person, *(() if moment is None else (moment,)))
-    bare, filled = (
-        Records(
-            {
-                name: Text.from_rows(
-                    [
-                        known[row][names.index(name)] + (after if name == moment else b"")
-                        if name in names
-                        else around
-                        for row in targets
-                    ]
-                )
-                for name in records.columns
-            }
-        )
-        for around, after in _AROUND
-    )
+    numbers: dict[tuple[bytes, ...], int] = {}
+    of_row = np.array([numbers.setdefault(fact, len(numbers)) for fact in zip(*told.values(), strict=True)])
+    known = {name: [texts[row] for row in targets] for name, texts in told.items()}
+    filled = {
+        name: [text + b":59" for text in texts] if name == moment else texts for name, texts in known.items()
+    }
     what = ", ".join(person) + (", date and hour" if moment else "")
-    return Facts(what, of_row[targets][:, None] == of_row[None, :], fillings=(bare, filled))
+    return Facts(
+        what,
+        of_row[targets][:, None] == of_row[None, :],
+        fillings=(_filling(records, known, b""), _filling(records, filled, b"/")),
+    )
+
+
+def _filling(records: Records, known: Mapping[str, list[bytes]], around: bytes) -> Records:
+    """Records with the columns of `records`: what is known, and `around` in all others."""
+    rows = len(next(iter(known.values())))
+    return Records({name: Text.from_rows(known.get(name, [around] * rows)) for name in records.columns})
 
 
 def _hour(text: bytes) -> bytes:
@@ -103,14 +92,14 @@ def _hour(text: bytes) -> bytes:
 
 def _in_both(one: Pseudonyms, other: Pseudonyms) -> Pseudonyms:
     """Of each row of `one` the tokens that the same row of `other` has too."""
-    rows_of_both = [
-        np.repeat(np.arange(len(rows)), np.diff(rows.offsets)).astype(np.uint64) for rows in (one, other)
-    ]
-    pairs = [
-        np.stack([row, rows.ids[rows.codes]], axis=1)
-        for row, rows in zip(rows_of_both, (one, other), strict=True)
-    ]
-    there = {tuple(pair) for pair in pairs[1].tolist()}
-    keep = np.array([tuple(pair) in there for pair in pairs[0].tolist()], np.bool_)
+    mine, theirs = (
+        np.stack(
+            [np.repeat(np.arange(len(rows)).astype(np.uint64), np.diff(rows.offsets)), rows.ids[rows.codes]],
+            axis=1,
+        )
+        for rows in (one, other)
+    )
+    there = set(map(tuple, theirs.tolist()))
+    keep = np.array([pair in there for pair in map(tuple, mine.tolist())], np.bool_)
     kept = np.concatenate([np.zeros(1, np.int64), np.cumsum(keep)])
     return Pseudonyms(one.codes[keep], kept[one.offsets], one.ids)
