@@ -79,8 +79,8 @@ class KeyedTokens(TokenBackend[KeyedTokensOptions]):
         "Any owner on the roster together with the coordinator can test guesses about, and rebuild, the rows of all "
         "owners.",
         "Any owner on the roster together with a scientist who may download the features can do the same.",
-        "Where a step is fitted over all owners (a joint vocabulary, or a minimum count above 1), every owner on the roster, alone, can test "
-        "guesses about the tokens of each other owner, and sees how often each occurs there.",
+        "Where a step is fitted over all owners (a joint vocabulary, or a minimum count above 1), every owner on the "
+        "roster, alone, can test guesses about the tokens of each other owner, and sees how often each occurs there.",
         "Whoever can write to an owner's log and sees the features can plant known text and learn its pseudonyms.",
         "The coordinator alone, or a scientist who may download the features, can name frequent tokens from how often "
         "and with what they occur, and from character n-grams can read much of the rows.",
