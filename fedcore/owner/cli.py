@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from fedcore.owner.asking import EXPLANATION, ceilings_asked, ceilings_given
+from fedcore.owner.attack_cli import attack
 from fedcore.owner.ceilings import Ceilings
 from fedcore.owner.checkup import check_host, remarks
 from fedcore.owner.config import Config
@@ -34,6 +35,7 @@ app.add_typer(grants_app, name="grants")
 app.add_typer(outbox_app, name="outbox")
 app.add_typer(journal_app, name="journal")
 app.add_typer(ledger_app, name="ledger")
+app.command()(attack)
 
 
 @app.command()

@@ -57,7 +57,7 @@ class Reading:
 
     def blocks(self, part: Part, side: Side, labelled: bool = True) -> Iterator[Records]:
         """The rows of this side among the part's first rows, block by block."""
-        blocks = _first(self._reader.read(self._work.sources, part.shard, labelled), part.rows)
+        blocks = first_of(self._reader.read(self._work.sources, part.shard, labelled), part.rows)
         while True:
             with self._clock.stage("reading"):
                 block = next(blocks, None)
@@ -101,7 +101,8 @@ def shard_size(total_bytes: int, configured: int, processes: int) -> int:
     return min(configured, max(SMALL_SHARD_BYTES, even))
 
 
-def _first(blocks: Iterator[Records], rows: int | None) -> Iterator[Records]:
+def first_of(blocks: Iterator[Records], rows: int | None) -> Iterator[Records]:
+    """The first rows of these blocks, or all of them (`None`)."""
     if rows is None:
         yield from blocks
         return

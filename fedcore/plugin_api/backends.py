@@ -102,7 +102,16 @@ class EncryptionBackend(Plugin[SomeOptions]):
 
 
 class TokenBackend(EncryptionBackend[SomeOptions]):
-    """A backend that protects tokens, at the pipeline's step `protect`."""
+    """A backend that protects tokens, at the pipeline's step `protect`.
+
+    With an option `minimum_count` (a whole number from 1) that is above 1, the pipeline merges rare tokens itself: see
+    `fedcore.plugin_api.protection`.
+    """
+
+    @property
+    def minimum_count(self) -> int:
+        """In how many training rows, over all owners, a token has to be to keep a number of its own; 1 for no rule."""
+        return int(getattr(self.options, "minimum_count", 1))
 
     @abstractmethod
     def protect(self, tokens: Tokens, key: bytes | None) -> Pseudonyms:

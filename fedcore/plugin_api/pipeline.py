@@ -13,14 +13,13 @@ from typing import Any, Final
 
 from fedcore.plugin_api.backends import TokenBackend
 from fedcore.plugin_api.plugins import InvalidOptions
+from fedcore.plugin_api.protection import PROTECT as PROTECT
+from fedcore.plugin_api.protection import Protect, ProtectFrequent
 from fedcore.plugin_api.registry import Registry, UnknownPlugin
 from fedcore.plugin_api.steps import FittedStep, PreprocessingStep, State, Summary
 from fedcore.plugin_api.values import Features, Records, ValueKind
 from fedcore.wire.orders import PluginPin
 from fedcore.wire.spec import Pipeline, PluginChoice
-
-PROTECT: Final = "protect"
-"""The name of the step that the run's encryption backend takes."""
 
 FEATURE_KINDS: Final = frozenset({ValueKind.MATRIX, ValueKind.SEQUENCE})
 
@@ -31,24 +30,6 @@ class InvalidPipeline(ValueError):
     def __init__(self, problems: Sequence[str]) -> None:
         self.problems = list(problems)
         super().__init__(" ".join(problems))
-
-
-class Protect(PreprocessingStep[Any]):
-    """The backend's place in a pipeline."""
-
-    name = PROTECT
-    version = "1"
-    summary = "Tokens as the encryption backend protects them."
-    takes = ValueKind.TOKENS
-    gives = ValueKind.PSEUDONYMS
-
-    def __init__(self, backend: TokenBackend[Any], key: bytes | None) -> None:
-        super().__init__()
-        self._backend = backend
-        self._key = key
-
-    def apply(self, value: Any) -> Any:
-        return self._backend.protect(value, self._key)
 
 
 class BuiltPipeline:
@@ -73,6 +54,16 @@ class BuiltPipeline:
     def fitted(self) -> list[int]:
         """The places of the steps that are fitted over the owners, in order."""
         return [place for place, step in enumerate(self.steps) if isinstance(step, FittedStep)]
+
+    def fit(self, blocks: Sequence[Records]) -> dict[int, State]:
+        """The state of every fitted step, fitted on these blocks alone."""
+        states: dict[int, State] = {}
+        for place in self.fitted:
+            step, sums = self.steps[place], list[Summary]()
+            for _ in range(step.rounds if isinstance(step, FittedStep) else 0):
+                sums.append(Summary.add([self.summarise(place, block, states, sums) for block in blocks]))
+            states[place] = self.finish(place, sums)
+        return states
 
     def apply(self, records: Records, states: Mapping[int, State], until: int | None = None) -> Any:
         """The value of these records after all steps, or before step `until`.
@@ -157,7 +148,8 @@ def _build_step(
         raise InvalidOptions(
             PROTECT, dict.fromkeys(choice.options, "options of the backend stand in `backend`")
         )
-    return Protect(registry.of_type(TokenBackend, backend.name)(backend.options), key)  # type: ignore[type-abstract]
+    made = registry.of_type(TokenBackend, backend.name)(backend.options)  # type: ignore[type-abstract]
+    return ProtectFrequent(made, key) if made.minimum_count > 1 else Protect(made, key)
 
 
 def _check_kinds(steps: Sequence[PreprocessingStep[Any]]) -> None:

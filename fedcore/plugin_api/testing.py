@@ -11,7 +11,8 @@
         def value(self):
             return Text.from_rows([b"GET /", b"POST /login", b""])
 
-The built-in plugins pass the same tests. This module needs pytest.
+The built-in plugins pass the same tests. This module needs pytest. The attacks of `fedcore.plugin_api.attacks`, which
+do not, are here too: for tests that show how much a protection gives away.
 """
 
 from __future__ import annotations
@@ -24,6 +25,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from fedcore.plugin_api.attacks import AttackFigure as AttackFigure
+from fedcore.plugin_api.attacks import PrivacyAudit as PrivacyAudit
+from fedcore.plugin_api.attacks import frequency_analysis as frequency_analysis
+from fedcore.plugin_api.attacks import likelihood_ratio as likelihood_ratio
+from fedcore.plugin_api.attacks import likely_tokens as likely_tokens
+from fedcore.plugin_api.attacks import linkage as linkage
+from fedcore.plugin_api.attacks import loss_threshold as loss_threshold
+from fedcore.plugin_api.attacks import recognise_site as recognise_site
+from fedcore.plugin_api.attacks import recognised as recognised
+from fedcore.plugin_api.attacks import recovery as recovery
 from fedcore.plugin_api.backends import KeyHolders, Leak, TokenBackend
 from fedcore.plugin_api.models import LabelledRows, ModelType, Parameters
 from fedcore.plugin_api.pipeline import state_digest

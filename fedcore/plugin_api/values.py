@@ -69,6 +69,16 @@ class Text:
         np.cumsum(lengths, out=offsets[1:])
         return Text(self.data[_ragged_positions(self.offsets[numbers], lengths, offsets)], offsets)
 
+    @staticmethod
+    def concatenate(parts: SequenceOf[Text]) -> Text:
+        """All rows in order."""
+        bases = np.cumsum([0] + [len(part.data) for part in parts])
+        offsets = [part.offsets[1:] + base for part, base in zip(parts, bases, strict=False)]
+        return Text(
+            np.concatenate([np.empty(0, np.uint8), *(part.data for part in parts)]),
+            np.concatenate([np.zeros(1, np.int64), *offsets]),
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Records:
@@ -92,6 +102,16 @@ class Records:
         """The rows with these numbers, or where the mask is true, in their order."""
         labels = None if self.labels is None else self.labels[rows]
         return Records({name: column.take(rows) for name, column in self.columns.items()}, labels)
+
+    @staticmethod
+    def concatenate(parts: SequenceOf[Records]) -> Records:
+        """All rows in order; labelled if all parts are. Raises `ValueError` if there is none, or the columns differ."""
+        _check(len({tuple(part.columns) for part in parts}) == 1, "Records differ in their columns.")
+        columns = {
+            name: Text.concatenate([part.columns[name] for part in parts]) for name in parts[0].columns
+        }
+        labels = [part.labels for part in parts if part.labels is not None]
+        return Records(columns, np.concatenate(labels) if len(labels) == len(parts) else None)
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,8 +16,8 @@ from fedcore.wire.codes import RefusalCode
 from fedcore.wire.orders import Phase
 from fedcore.wire.reports import Closed, Evaluated, Prepared, Report, Settled, Trained
 from fedcore.wire.signing import Signed
-from fedcore.wire.spec import Protocol, Training
-from tests.owner.cast import FITTED_AT, PLAIN, RANKED, Cast, Plan
+from fedcore.wire.spec import PluginChoice, Protocol, Training
+from tests.owner.cast import FITTED_AT, HASHED, PLAIN, RANKED, Cast, Plan
 from tests.owner.playing import agree, code_of, do, play
 
 EXACT = Training(epochs=2, batch_size=32, precision="float64")
@@ -178,3 +178,32 @@ def test_held_out_rows_never_leave_and_never_train(cast: Cast, agents: list[Agen
     held = sum(report.result.rows for report in evaluated if isinstance(report.result, Evaluated))
     assert held + len(sent.labels) == 2 * (300 + 150)
     assert 0.2 < held / 900 < 0.4
+
+
+def test_rare_tokens_of_two_owners_become_one_in_a_pooled_run(cast: Cast, agents: list[Agent]) -> None:
+    """`protect` is a fitted step then: both owners agree on what is frequent over both, before anything is prepared."""
+    place = [step.name for step in HASHED.steps].index("protect")
+    rows = {}
+    for minimum_count in (1, 40):
+        rule = PluginChoice(name="keyed_tokens", options={"minimum_count": minimum_count})
+        plan = cast.spec(Protocol.POOLED, backend=rule)
+        agree(plan, agents)
+        evidence = plan.said(Phase.CONFIRM)
+        if minimum_count > 1:
+            do(plan, agents, Phase.SUMMARISE, step=place, evidence=evidence)
+            do(plan, agents, Phase.SETTLE, step=place, evidence=plan.said(Phase.SUMMARISE, place))
+            evidence += plan.said(Phase.SETTLE, place)
+        do(plan, agents, Phase.PREPARE, evidence=evidence)
+        rows[minimum_count] = plan.pooled_rows()
+    used = {count: len(np.unique(of.features.indices)) for count, of in rows.items()}  # type: ignore[union-attr]
+    assert len(rows[1].labels) == len(rows[40].labels)
+    assert used[40] < used[1] / 2
+
+
+def test_an_owner_prepares_nothing_under_a_minimum_count_that_was_not_settled(
+    cast: Cast, agents: list[Agent]
+) -> None:
+    plan = cast.spec(Protocol.POOLED, backend=PluginChoice(name="keyed_tokens", options={"minimum_count": 5}))
+    agree(plan, agents)
+    order = plan.order(Phase.PREPARE, cast.owners[0], evidence=plan.said(Phase.CONFIRM))
+    assert code_of(plan, agents[0], order) is RefusalCode.OUT_OF_ORDER

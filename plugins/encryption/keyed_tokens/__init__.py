@@ -16,6 +16,13 @@ with telling frequencies, solved like a newspaper puzzle, after which whole rows
 blurs this, and promises nothing. Whoever can write to the logs (anyone who can send the server a request) can plant
 known text, find its row by its size or by repeating it, and so learn the numbers of tokens of their choice.
 
+**The minimum count.** With the option `minimum_count` above 1, tokens in fewer training rows of all owners together get
+one common number, so that what is rare (a user's name, a session) can neither be followed from row to row nor
+recognised by who knows it. Frequent tokens, which frequencies give away, stay what they were: measure both with
+`fedcore-owner attack`. The default is 1, because the count is a fitted step: every owner then opens the others' counts
+of protected tokens, no epsilon can be kept, and the run needs one exchange more. Whoever weighs that against the
+coordinator chooses a number, such as 5.
+
 **Coalitions.** Every owner on the run's roster has the key. One owner that works with the coordinator or the scientist
 can test guesses about any token of every owner, and rebuild the rows of all of them. Where a step is fitted over all
 owners, each owner opens the others' counts of tokens, and with the key it can do so alone, for tokens though not for
@@ -24,7 +31,9 @@ rows. The key is the run's own, so numbers of different runs do not match.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Annotated, Final
+
+from pydantic import Field
 
 from fedcore.plugin_api import (
     BackendStatus,
@@ -43,12 +52,24 @@ RUN_KEY_BYTES: Final = 32
 PURPOSE: Final = "keyed-tokens/siphash"
 
 
-class KeyedTokens(TokenBackend[Options]):
+class KeyedTokensOptions(Options):
+    minimum_count: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=1_000_000,
+            description="Tokens in fewer training rows of all owners together become one common token; 1: none do",
+        ),
+    ] = 1
+
+
+class KeyedTokens(TokenBackend[KeyedTokensOptions]):
     """Equal tokens get equal numbers at every owner of a run, and no one else can compute a token's number."""
 
     name = "keyed_tokens"
     version = "1"
     summary = "Tokens renamed under a key of the owners: pseudonymised, so equality and frequency still show."
+    Options = KeyedTokensOptions
     operations = frozenset({Operation.EQUALITY})
     protects = frozenset({Protects.TOKENS})
     leakage = frozenset(
@@ -58,8 +79,8 @@ class KeyedTokens(TokenBackend[Options]):
         "Any owner on the roster together with the coordinator can test guesses about, and rebuild, the rows of all "
         "owners.",
         "Any owner on the roster together with a scientist who may download the features can do the same.",
-        "Where a step is fitted over all owners (a joint vocabulary), every owner on the roster, alone, can test "
-        "guesses about the tokens of each other owner, and sees how often each occurs there.",
+        "Where a step is fitted over all owners (a joint vocabulary, or a minimum count above 1), every owner on the "
+        "roster, alone, can test guesses about the tokens of each other owner, and sees how often each occurs there.",
         "Whoever can write to an owner's log and sees the features can plant known text and learn its pseudonyms.",
         "The coordinator alone, or a scientist who may download the features, can name frequent tokens from how often "
         "and with what they occur, and from character n-grams can read much of the rows.",
