@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import threading
@@ -14,7 +15,10 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from fedcore.coordinator.relay.application import Patience, Relaying
+from fedcore.coordinator.relay.admission import Admission
+from fedcore.coordinator.relay.application import Patience, Relaying, nothing
+from fedcore.coordinator.relay.application import relay as relaying
+from fedcore.coordinator.relay.pairing import Connection
 from fedcore.wire.relay import MAXIMUM_FRAME_BYTES, RELAY_PATH, RelayClosed
 from tests.relay.playing import Admitting, Owner, Site, site, wait_for
 
@@ -112,10 +116,32 @@ def test_whoever_is_not_let_in_gets_the_answer_before_a_websocket_is_opened(
 @pytest.mark.parametrize(
     "path", ["/", "/api/host/orders", RELAY_PATH, RELAY_PATH + "x" * 32, RELAY_PATH + "0" * 33]
 )
-def test_websockets_are_answered_nowhere_else(patient: Site, path: str) -> None:
+def test_websockets_are_answered_nowhere_else(path: str) -> None:
+    at = Site(relaying(nothing, lambda scope: Admission("run", 0, "order", "key")))
     with pytest.raises(InvalidStatus) as refused:
-        connect(patient.url.replace("http", "ws") + path, proxy=None).__enter__()
+        connect(at.url.replace("http", "ws") + path, proxy=None).__enter__()
+    at.stop()
     assert refused.value.response.status_code == 404
+
+
+def test_nothing_of_a_connection_that_is_over_is_passed_on() -> None:
+    """Also where it waited for a side that was slow to read, and its own connection was replaced meanwhile."""
+    sent: list[object] = []
+
+    async def receive() -> dict[str, object]:
+        return {}
+
+    async def send(event: object) -> None:
+        sent.append(event)
+
+    async def give() -> None:
+        sender, receiver = Connection(receive, send), Connection(receive, send)
+        await receiver.give({"type": "websocket.send", "bytes": b"before"}, sender)
+        sender.is_over = True
+        await receiver.give({"type": "websocket.send", "bytes": b"after"}, sender)
+
+    asyncio.run(give())
+    assert sent == [{"type": "websocket.send", "bytes": b"before"}]
 
 
 def test_a_message_above_the_cap_ends_the_connection(patient: Site, pair: tuple[Owner, Owner]) -> None:
@@ -198,9 +224,9 @@ def test_a_side_whose_counterpart_never_comes_is_closed(quick: Site, pair: tuple
 
 
 def test_a_side_whose_counterpart_leaves_is_kept_for_a_while_and_then_closed(
-    quick: Site, pair: tuple[Owner, Owner]
+    admitting: Admitting, pair: tuple[Owner, Owner]
 ) -> None:
-    with both(quick, pair) as (olga, paul):
+    with site(admitting, Patience(to_return=0.5)) as at, both(at, pair) as (olga, paul):
         paul.close()
         started = time.monotonic()
         assert code_of(olga) == RelayClosed.AWAY
@@ -304,9 +330,9 @@ def test_small_messages_are_sent_at_once_and_nothing_is_compressed(
 def test_pairs_are_forgotten_when_both_sides_are_gone(
     admitting: Admitting, pair: tuple[Owner, Owner]
 ) -> None:
-    relaying = Relaying(admitting.admit, admitting.is_still_admitted, Patience())
-    running = Site(relaying)
+    application = Relaying(admitting.admit, admitting.is_still_admitted, Patience())
+    running = Site(application)
     with both(running, pair):
-        wait_for(lambda: len(relaying.pairs) == 1)
-    wait_for(lambda: not relaying.pairs)
+        wait_for(lambda: len(application.pairs) == 1)
+    wait_for(lambda: not application.pairs)
     running.stop()
