@@ -97,7 +97,8 @@ class PeerPipes:
 
     def _wait(self, poll: select.poll, deadline: float) -> None:
         """Wait until something can be done, and take in what has come."""
-        events = dict(poll.poll(max(0.0, deadline - time.monotonic()) * 1000))
+        left = deadline - time.monotonic()
+        events = dict(poll.poll(left * 1000)) if left > 0 else {}
         if not events:
             _end(f"the peer has not answered for {self._seconds:g} s")
         if events.get(self._in, 0):

@@ -69,6 +69,7 @@ class Relay:
         try:
             self._pipes.open()
         except BaseException:
+            self._pipes.close()
             self._loop.close()
             raise
         self._thread.start()

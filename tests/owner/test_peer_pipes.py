@@ -162,6 +162,36 @@ def test_a_worker_that_writes_is_freed_when_the_agent_ends(spool: Path) -> None:
         assert end_of(lambda: pipes.exchange(bytes(10_000_000))).code is RefusalCode.OWNER_AWAY
 
 
+def test_a_worker_is_freed_when_the_agent_ends_before_it_has_opened_its_end(spool: Path) -> None:
+    spool.mkdir(parents=True)
+    for name in (TO_PEER, FROM_PEER):
+        os.mkfifo(spool / name, 0o600)
+    reading = os.open(spool / TO_PEER, os.O_RDONLY | os.O_NONBLOCK)
+    with PeerPipes(spool, 60) as pipes:
+        threading.Timer(0.2, os.close, (reading,)).start()
+        assert end_of(lambda: pipes.exchange(b"x")).code is RefusalCode.OWNER_AWAY
+
+
+def test_a_peer_that_sends_a_little_now_and_then_does_not_draw_an_exchange_out(spool: Path) -> None:
+    writing = threading.Event()
+    pipes = AgentPipes(spool)
+    pipes.open()
+    writer = pipes._descriptors[2]
+
+    def trickle() -> None:
+        while not writing.wait(0.05):
+            os.write(writer, bytes([255]))
+
+    thread = threading.Thread(target=trickle)
+    os.write(writer, struct.pack(">I", 1000))
+    thread.start()
+    with PeerPipes(spool, 0.3) as worker:
+        assert end_of(lambda: worker.exchange(b"x")).code is RefusalCode.OWNER_AWAY
+    writing.set()
+    thread.join()
+    pipes.close()
+
+
 def test_an_agent_that_ends_takes_the_pipes_away(spool: Path) -> None:
     with agent(spool, lambda data: None), PeerPipes(spool, 60) as pipes:
         end_of(lambda: pipes.exchange(b"x"))

@@ -336,3 +336,4 @@ def test_pairs_are_forgotten_when_both_sides_are_gone(
         wait_for(lambda: len(application.pairs) == 1)
     wait_for(lambda: not application.pairs)
     running.stop()
+    assert application.pairs == {}

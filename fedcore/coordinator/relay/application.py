@@ -67,7 +67,10 @@ async def nothing(scope: Event, receive: Receive, send: Send) -> None:
 
 
 class Relaying:
-    """The pairs of this process."""
+    """A websocket over which the two compute owners of a run under `shared` exchange sealed frames while they train.
+
+    `pairs` are those of this process, by run.
+    """
 
     def __init__(
         self,
