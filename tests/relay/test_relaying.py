@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 import threading
@@ -111,6 +112,21 @@ def test_whoever_is_not_let_in_gets_the_answer_before_a_websocket_is_opened(
         opened(patient, Owner("eve", tmp_path, 0))
     assert refused.value.response.status_code == 404
     assert b"not_found" in refused.value.response.body
+
+
+def test_whoever_is_not_let_in_fills_no_log(
+    patient: Site, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = logging.getLogger("uvicorn.error")
+    log.addHandler(caplog.handler)
+    level = log.level
+    log.setLevel(logging.ERROR)
+    with pytest.raises(InvalidStatus):
+        opened(patient, Owner("eve", tmp_path, 0))
+    wait_for(lambda: not patient.server.server_state.tasks)
+    log.setLevel(level)
+    log.removeHandler(caplog.handler)
+    assert caplog.records == []
 
 
 @pytest.mark.parametrize(
