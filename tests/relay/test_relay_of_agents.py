@@ -22,6 +22,7 @@ from fedcore.owner.coordinator_api import CoordinatorRefused
 from fedcore.owner.isolation import Limits, Reach, WorkFailed, WorkLost, run_isolated
 from fedcore.owner.peer_pipes import TO_PEER, PeerPipes
 from fedcore.owner.relay import Relay
+from fedcore.owner.relay_session import Session
 from fedcore.wire.codes import RefusalCode
 from fedcore.wire.encoding import WireError
 from fedcore.wire.relay import RELAY_PATH
@@ -419,6 +420,21 @@ def test_a_worker_that_is_killed_loses_the_run_and_no_other_goes_on_in_its_place
         worker.ended()
 
 
+def test_an_error_in_carrying_ends_the_session_and_frees_the_worker(
+    admitting: Admitting, pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    olga, paul = pair
+    monkeypatch.setattr(Session, "_seal", lambda *_: 1 // 0)
+    with site(admitting) as at:
+        relay = olga.relay(at.url, paul)
+        with given_up(relay, paul.relay(at.url, olga)):
+            worker = Worker(olga, exchanges(1))
+            with pytest.raises(WireError):
+                worker.ended(5)
+            with pytest.raises(ZeroDivisionError):
+                relay.check()
+
+
 def test_what_a_worker_says_of_itself_is_what_the_agent_says(admitting: Admitting, pair: Pair) -> None:
     with (
         site(admitting) as at,
@@ -469,7 +485,7 @@ def test_a_side_that_is_done_stays_until_the_peer_has_everything(admitting: Admi
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(9)
+            thread.join(30)
     assert sorted(done) == ["olga", "paul"]
     assert lost.is_set()
 

@@ -92,6 +92,19 @@ def test_what_was_sent_before_the_other_side_came_reaches_it(
     paul.close()
 
 
+def test_what_a_side_sent_before_it_left_reaches_the_other(patient: Site, pair: tuple[Owner, Owner]) -> None:
+    """Paul reads only after Olga has left, so that most of it waits in the relay."""
+    messages = [number.to_bytes(4, "big") + bytes(500_000) for number in range(20)]
+    with both(patient, pair) as (olga, paul):
+        sending = threading.Thread(
+            target=lambda: [olga.send(message) for message in messages] and olga.close()
+        )
+        sending.start()
+        time.sleep(0.5)
+        assert [paul.recv(timeout=10) for _ in messages] == messages
+        sending.join(10)
+
+
 def test_two_runs_do_not_mix(
     patient: Site, pair: tuple[Owner, Owner], admitting: Admitting, tmp_path: Path
 ) -> None:
@@ -214,7 +227,7 @@ def test_a_side_that_reads_nothing_holds_the_other_back_and_loses_nothing(
     patient: Site, pair: tuple[Owner, Owner]
 ) -> None:
     with both(patient, pair) as (olga, paul):
-        messages = [number.to_bytes(4, "big") + bytes(512 * 1024) for number in range(100)]
+        messages = [number.to_bytes(4, "big") + bytes(512 * 1024) for number in range(240)]
         sent: list[int] = []
 
         def send() -> None:
