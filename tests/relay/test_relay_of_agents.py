@@ -460,15 +460,17 @@ def test_the_reason_of_the_relay_goes_before_what_the_worker_says_because_of_it(
 def test_a_side_that_is_done_stays_until_the_peer_has_everything(admitting: Admitting, pair: Pair) -> None:
     """Olga's worker ends while Paul's connection is lost; what he misses is sent when he returns."""
     olga, paul = pair
-    lost = threading.Event()
+    lost, returned = threading.Event(), threading.Event()
 
     def change(path: str, content: Any) -> list[Any]:
-        is_last = isinstance(content, bytes) and path.endswith(olga.order) and len(content) > 5000
-        if is_last and not lost.is_set():
+        if lost.is_set() and path.endswith(paul.order) and isinstance(content, str):
+            returned.set()
+        is_answer = isinstance(content, bytes) and path.endswith(olga.order) and len(content) > 5000
+        if is_answer and not lost.is_set():
             lost.set()
             at.cut(lambda found: [one for one in found if one.scope["path"].endswith(paul.order)])
-            return []
-        return [content]
+        is_on_its_way = lost.is_set() and not returned.is_set() and isinstance(content, bytes)
+        return [] if is_on_its_way else [content]
 
     with site(admitting, around=watching([], change)) as at:
         done: list[str] = []
