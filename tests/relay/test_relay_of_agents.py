@@ -16,6 +16,7 @@ import pytest
 
 from fedcore.coordinator.relay.application import Patience, nothing
 from fedcore.coordinator.relay.application import relay as relaying
+from fedcore.owner import relay as relay_module
 from fedcore.owner import relay_connection
 from fedcore.owner.confined.reach import host_code
 from fedcore.owner.coordinator_api import CoordinatorRefused
@@ -282,6 +283,37 @@ def test_a_greeting_that_the_relay_changed_ends_the_session(admitting: Admitting
     end = failure_of(relay)
     assert end is not None
     assert end.code is RefusalCode.KEY_AGREEMENT_FAILED
+
+
+def test_a_greeting_that_asks_for_frames_that_never_were_ends_the_session(
+    admitting: Admitting, pair: Pair
+) -> None:
+    def change(path: str, content: Any) -> list[Any]:
+        return [content.replace('"received":0', '"received":99') if isinstance(content, str) else content]
+
+    assert end_of_exchange(admitting, pair, watching([], change)).code is RefusalCode.ARTEFACT_INVALID
+
+
+def test_a_block_that_ends_well_raises_what_had_ended_its_session(admitting: Admitting, pair: Pair) -> None:
+    admitting.sides.clear()
+    with site(admitting) as at:
+        relay = pair[0].relay(at.url, pair[1])
+        relay.__enter__()
+        wait_for(lambda: failure_of(relay) is not None)
+        with pytest.raises(WireError, match="cancelled"):
+            relay.__exit__(None, None, None)
+
+
+@pytest.mark.parametrize(("patience", "linger"), [(Patience(), 0.3), (QUICK, 30.0)])
+def test_a_side_that_is_done_does_not_wait_for_long_and_has_not_failed(
+    admitting: Admitting, pair: Pair, monkeypatch: pytest.MonkeyPatch, patience: Patience, linger: float
+) -> None:
+    """Neither where its peer says nothing more, nor where the coordinator sees no reason to go on."""
+    monkeypatch.setattr(relay_module, "LINGER_SECONDS", linger)
+    started = time.monotonic()
+    with site(admitting, patience) as at, pair[0].relay(at.url, pair[1]):
+        Worker(pair[0], lambda pipes: None).ended()
+    assert time.monotonic() - started < 10
 
 
 def test_a_run_that_is_cancelled_ends_the_session_and_frees_the_worker(
