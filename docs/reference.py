@@ -23,6 +23,7 @@ from fedcore.plugin_api.backends import LEAK_TEXTS, EncryptionBackend
 from fedcore.plugin_api.registry import BUILT_IN, GROUPS, AllowedDistribution, Registry
 from fedcore.plugin_api.steps import PreprocessingStep
 from fedcore.wire.codes import EXPLANATIONS
+from fedcore.wire.relay import RELAY_PATH
 
 ROOT = Path(__file__).resolve().parents[1]
 TARGET = Path(__file__).resolve().parent / "reference"
@@ -84,9 +85,12 @@ def api_page() -> str:
     django.setup()
     from django.urls import get_resolver
 
+    from fedcore.coordinator.relay.application import Relaying
+
     rows = ["| path | what |", "|---|---|"]
     for path, view in sorted(_endpoints(get_resolver().url_patterns)):
         rows.append(f"| `/{path}` | {_first_sentence(view)} |")
+    rows.append(f"| `{RELAY_PATH}{{order_id}}` | {_first_sentence(Relaying)} |")
     lead = (
         "People authenticate with `Authorization: Token …` from `/api/login`; owner hosts sign each request. A running "
         "coordinator serves the full schema (OpenAPI) at `/api/schema` and a page to try it at `/api/docs`, to whoever "

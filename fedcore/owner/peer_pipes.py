@@ -1,7 +1,8 @@
 """Two named pipes in an order's spool: how a worker's process without a network reaches the agent's relay.
 
 Who can see what: the process that computes on shares has the pipes and no key; what it writes is plaintext to the
-agent of the same host, which seals it for the peer. The pipes have mode 0600, like all files of the spool.
+agent of the same host, which seals it for the peer. The pipes have mode 0600, like all files of the spool. Both ends
+are on one machine.
 
 On the pipes a message is its length (4 bytes, big-endian) and its bytes. The agent knows nothing of messages: it
 carries a stream of bytes each way.
@@ -49,7 +50,9 @@ class PeerPipes:
             self._in = os.open(directory / FROM_PEER, os.O_RDONLY | os.O_NONBLOCK)
         except OSError as error:
             raise WireError(
-                RefusalCode.OWNER_AWAY, f"this host's agent carries nothing to the peer: {error.strerror}"
+                RefusalCode.OWNER_AWAY,
+                f"no agent carries anything to the peer ({error.strerror}). The worker has to run on the agent's "
+                "machine, and once for each order",
             ) from None
         self._reading = _poll({self._in: select.POLLIN, self._out: 0})
         self._both = _poll({self._in: select.POLLIN, self._out: select.POLLOUT})
@@ -97,7 +100,8 @@ class PeerPipes:
 
     def _wait(self, poll: select.poll, deadline: float) -> None:
         """Wait until something can be done, and take in what has come."""
-        events = dict(poll.poll(max(0.0, deadline - time.monotonic()) * 1000))
+        left = deadline - time.monotonic()
+        events = dict(poll.poll(left * 1000)) if left > 0 else {}
         if not events:
             _end(f"the peer has not answered for {self._seconds:g} s")
         if events.get(self._in, 0):

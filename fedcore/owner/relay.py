@@ -15,10 +15,10 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from fedcore.owner.coordinator_api import CoordinatorRefused
 from fedcore.owner.isolation import WorkFailed
@@ -69,6 +69,7 @@ class Relay:
         try:
             self._pipes.open()
         except BaseException:
+            self._pipes.close()
             self._loop.close()
             raise
         self._thread.start()
@@ -109,14 +110,18 @@ class Relay:
 
     async def _carry(self) -> None:
         session = Session(self._channel, *await self._pipes.streams(), self._finishing)
-        taking = asyncio.ensure_future(session.take_from_worker())
-        leaving = asyncio.ensure_future(self._note_leaving(session))
-        try:
-            await first_of(self._connected(session), self._linger(), session.over.wait())
-        finally:
-            taking.cancel()
-            leaving.cancel()
-            await asyncio.gather(taking, leaving, return_exceptions=True)
+        await first_of(
+            self._connected(session),
+            self._linger(),
+            session.over.wait(),
+            self._beside(session.take_from_worker()),
+            self._beside(self._note_leaving(session)),
+        )
+
+    async def _beside(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do work whose end does not end the relay; what it raises does."""
+        await work
+        await self._stopped.wait()
 
     async def _connected(self, session: Session) -> None:
         try:

@@ -153,9 +153,12 @@ class Session:
         self._something.set()
 
     def _look_whether_over(self) -> None:
-        """The peer's last frame says that it has all it needs; so does its acknowledgement of this side's last."""
-        channel = self._channel
-        if self._has_ended and (channel.peer_has_ended or not channel.unacknowledged):
+        """The peer's last frame says that it has all it needs, and its acknowledgement of this side's last that it got
+        that one; but for the latter the peer waits for what this side still has to send."""
+        is_sent = self._may_send and self._next >= self._channel.sent
+        if self._has_ended and (
+            not self._channel.unacknowledged or (self._channel.peer_has_ended and is_sent)
+        ):
             self.over.set()
 
 

@@ -101,8 +101,7 @@ class Channel:
             if hello.digest != self._greeted_with:
                 raise self._disagreement("has greeted anew, so the process that held its keys is gone")
             return
-        if self._ephemeral is None:
-            raise self._disagreement("cannot be greeted: this side has no key left")
+        assert self._ephemeral is not None
         transcript = _transcript(self._run, hello, self.hello)
         try:
             keys = [

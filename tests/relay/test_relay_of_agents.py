@@ -16,12 +16,14 @@ import pytest
 
 from fedcore.coordinator.relay.application import Patience, nothing
 from fedcore.coordinator.relay.application import relay as relaying
+from fedcore.owner import relay as relay_module
 from fedcore.owner import relay_connection
 from fedcore.owner.confined.reach import host_code
 from fedcore.owner.coordinator_api import CoordinatorRefused
 from fedcore.owner.isolation import Limits, Reach, WorkFailed, WorkLost, run_isolated
 from fedcore.owner.peer_pipes import TO_PEER, PeerPipes
 from fedcore.owner.relay import Relay
+from fedcore.owner.relay_session import Session
 from fedcore.wire.codes import RefusalCode
 from fedcore.wire.encoding import WireError
 from fedcore.wire.relay import RELAY_PATH
@@ -283,6 +285,37 @@ def test_a_greeting_that_the_relay_changed_ends_the_session(admitting: Admitting
     assert end.code is RefusalCode.KEY_AGREEMENT_FAILED
 
 
+def test_a_greeting_that_asks_for_frames_that_never_were_ends_the_session(
+    admitting: Admitting, pair: Pair
+) -> None:
+    def change(path: str, content: Any) -> list[Any]:
+        return [content.replace('"received":0', '"received":99') if isinstance(content, str) else content]
+
+    assert end_of_exchange(admitting, pair, watching([], change)).code is RefusalCode.ARTEFACT_INVALID
+
+
+def test_a_block_that_ends_well_raises_what_had_ended_its_session(admitting: Admitting, pair: Pair) -> None:
+    admitting.sides.clear()
+    with site(admitting) as at:
+        relay = pair[0].relay(at.url, pair[1])
+        relay.__enter__()
+        wait_for(lambda: failure_of(relay) is not None)
+        with pytest.raises(WireError, match="cancelled"):
+            relay.__exit__(None, None, None)
+
+
+@pytest.mark.parametrize(("patience", "linger"), [(Patience(), 0.3), (QUICK, 30.0)])
+def test_a_side_that_is_done_does_not_wait_for_long_and_has_not_failed(
+    admitting: Admitting, pair: Pair, monkeypatch: pytest.MonkeyPatch, patience: Patience, linger: float
+) -> None:
+    """Neither where its peer says nothing more, nor where the coordinator sees no reason to go on."""
+    monkeypatch.setattr(relay_module, "LINGER_SECONDS", linger)
+    started = time.monotonic()
+    with site(admitting, patience) as at, pair[0].relay(at.url, pair[1]):
+        Worker(pair[0], lambda pipes: None).ended()
+    assert time.monotonic() - started < 10
+
+
 def test_a_run_that_is_cancelled_ends_the_session_and_frees_the_worker(
     admitting: Admitting, pair: Pair
 ) -> None:
@@ -419,6 +452,21 @@ def test_a_worker_that_is_killed_loses_the_run_and_no_other_goes_on_in_its_place
         worker.ended()
 
 
+def test_an_error_in_carrying_ends_the_session_and_frees_the_worker(
+    admitting: Admitting, pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    olga, paul = pair
+    monkeypatch.setattr(Session, "_seal", lambda *_: 1 // 0)
+    with site(admitting) as at:
+        relay = olga.relay(at.url, paul)
+        with given_up(relay, paul.relay(at.url, olga)):
+            worker = Worker(olga, exchanges(1))
+            with pytest.raises(WireError):
+                worker.ended(5)
+            with pytest.raises(ZeroDivisionError):
+                relay.check()
+
+
 def test_what_a_worker_says_of_itself_is_what_the_agent_says(admitting: Admitting, pair: Pair) -> None:
     with (
         site(admitting) as at,
@@ -444,15 +492,17 @@ def test_the_reason_of_the_relay_goes_before_what_the_worker_says_because_of_it(
 def test_a_side_that_is_done_stays_until_the_peer_has_everything(admitting: Admitting, pair: Pair) -> None:
     """Olga's worker ends while Paul's connection is lost; what he misses is sent when he returns."""
     olga, paul = pair
-    lost = threading.Event()
+    lost, returned = threading.Event(), threading.Event()
 
     def change(path: str, content: Any) -> list[Any]:
-        is_last = isinstance(content, bytes) and path.endswith(olga.order) and len(content) > 5000
-        if is_last and not lost.is_set():
+        if lost.is_set() and path.endswith(paul.order) and isinstance(content, str):
+            returned.set()
+        is_answer = isinstance(content, bytes) and path.endswith(olga.order) and len(content) > 5000
+        if is_answer and not lost.is_set():
             lost.set()
             at.cut(lambda found: [one for one in found if one.scope["path"].endswith(paul.order)])
-            return []
-        return [content]
+        is_on_its_way = lost.is_set() and not returned.is_set() and isinstance(content, bytes)
+        return [] if is_on_its_way else [content]
 
     with site(admitting, around=watching([], change)) as at:
         done: list[str] = []
@@ -469,7 +519,7 @@ def test_a_side_that_is_done_stays_until_the_peer_has_everything(admitting: Admi
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(9)
+            thread.join(30)
     assert sorted(done) == ["olga", "paul"]
     assert lost.is_set()
 

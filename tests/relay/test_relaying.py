@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import os
 import socket
 import threading
@@ -14,7 +16,10 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from fedcore.coordinator.relay.application import Patience, Relaying
+from fedcore.coordinator.relay.admission import Admission
+from fedcore.coordinator.relay.application import Patience, Relaying, nothing
+from fedcore.coordinator.relay.application import relay as relaying
+from fedcore.coordinator.relay.pairing import Connection
 from fedcore.wire.relay import MAXIMUM_FRAME_BYTES, RELAY_PATH, RelayClosed
 from tests.relay.playing import Admitting, Owner, Site, site, wait_for
 
@@ -87,6 +92,19 @@ def test_what_was_sent_before_the_other_side_came_reaches_it(
     paul.close()
 
 
+def test_what_a_side_sent_before_it_left_reaches_the_other(patient: Site, pair: tuple[Owner, Owner]) -> None:
+    """Paul reads only after Olga has left, so that most of it waits in the relay."""
+    messages = [number.to_bytes(4, "big") + bytes(500_000) for number in range(20)]
+    with both(patient, pair) as (olga, paul):
+        sending = threading.Thread(
+            target=lambda: [olga.send(message) for message in messages] and olga.close()
+        )
+        sending.start()
+        time.sleep(0.5)
+        assert [paul.recv(timeout=10) for _ in messages] == messages
+        sending.join(10)
+
+
 def test_two_runs_do_not_mix(
     patient: Site, pair: tuple[Owner, Owner], admitting: Admitting, tmp_path: Path
 ) -> None:
@@ -109,13 +127,50 @@ def test_whoever_is_not_let_in_gets_the_answer_before_a_websocket_is_opened(
     assert b"not_found" in refused.value.response.body
 
 
+def test_whoever_is_not_let_in_fills_no_log(
+    patient: Site, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = logging.getLogger("uvicorn.error")
+    log.addHandler(caplog.handler)
+    level = log.level
+    log.setLevel(logging.ERROR)
+    with pytest.raises(InvalidStatus):
+        opened(patient, Owner("eve", tmp_path, 0))
+    wait_for(lambda: not patient.server.server_state.tasks)
+    log.setLevel(level)
+    log.removeHandler(caplog.handler)
+    assert caplog.records == []
+
+
 @pytest.mark.parametrize(
     "path", ["/", "/api/host/orders", RELAY_PATH, RELAY_PATH + "x" * 32, RELAY_PATH + "0" * 33]
 )
-def test_websockets_are_answered_nowhere_else(patient: Site, path: str) -> None:
+def test_websockets_are_answered_nowhere_else(path: str) -> None:
+    at = Site(relaying(nothing, lambda scope: Admission("run", 0, "order", "key")))
     with pytest.raises(InvalidStatus) as refused:
-        connect(patient.url.replace("http", "ws") + path, proxy=None).__enter__()
+        connect(at.url.replace("http", "ws") + path, proxy=None).__enter__()
+    at.stop()
     assert refused.value.response.status_code == 404
+
+
+def test_nothing_of_a_connection_that_is_over_is_passed_on() -> None:
+    """Also where it waited for a side that was slow to read, and its own connection was replaced meanwhile."""
+    sent: list[object] = []
+
+    async def receive() -> dict[str, object]:
+        return {}
+
+    async def send(event: object) -> None:
+        sent.append(event)
+
+    async def give() -> None:
+        sender, receiver = Connection(receive, send), Connection(receive, send)
+        await receiver.give({"type": "websocket.send", "bytes": b"before"}, sender)
+        sender.is_over = True
+        await receiver.give({"type": "websocket.send", "bytes": b"after"}, sender)
+
+    asyncio.run(give())
+    assert sent == [{"type": "websocket.send", "bytes": b"before"}]
 
 
 def test_a_message_above_the_cap_ends_the_connection(patient: Site, pair: tuple[Owner, Owner]) -> None:
@@ -172,7 +227,7 @@ def test_a_side_that_reads_nothing_holds_the_other_back_and_loses_nothing(
     patient: Site, pair: tuple[Owner, Owner]
 ) -> None:
     with both(patient, pair) as (olga, paul):
-        messages = [number.to_bytes(4, "big") + bytes(512 * 1024) for number in range(100)]
+        messages = [number.to_bytes(4, "big") + bytes(512 * 1024) for number in range(240)]
         sent: list[int] = []
 
         def send() -> None:
@@ -198,9 +253,9 @@ def test_a_side_whose_counterpart_never_comes_is_closed(quick: Site, pair: tuple
 
 
 def test_a_side_whose_counterpart_leaves_is_kept_for_a_while_and_then_closed(
-    quick: Site, pair: tuple[Owner, Owner]
+    admitting: Admitting, pair: tuple[Owner, Owner]
 ) -> None:
-    with both(quick, pair) as (olga, paul):
+    with site(admitting, Patience(to_return=0.5)) as at, both(at, pair) as (olga, paul):
         paul.close()
         started = time.monotonic()
         assert code_of(olga) == RelayClosed.AWAY
@@ -304,9 +359,10 @@ def test_small_messages_are_sent_at_once_and_nothing_is_compressed(
 def test_pairs_are_forgotten_when_both_sides_are_gone(
     admitting: Admitting, pair: tuple[Owner, Owner]
 ) -> None:
-    relaying = Relaying(admitting.admit, admitting.is_still_admitted, Patience())
-    running = Site(relaying)
+    application = Relaying(admitting.admit, admitting.is_still_admitted, Patience())
+    running = Site(application)
     with both(running, pair):
-        wait_for(lambda: len(relaying.pairs) == 1)
-    wait_for(lambda: not relaying.pairs)
+        wait_for(lambda: len(application.pairs) == 1)
+    wait_for(lambda: not application.pairs)
     running.stop()
+    assert application.pairs == {}

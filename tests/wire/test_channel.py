@@ -165,7 +165,9 @@ def test_a_hello_of_another_host_is_refused() -> None:
     olga, _ = pair()
     eve = Channel(RUN, EVE, OLGA.public)
     refused(RefusalCode.KEY_AGREEMENT_FAILED, lambda: olga.greet(eve.hello))
-    claimed = eve.hello.model_copy(update={"signer": PAUL.public})
+    said = eve.hello.open(Hello).model_copy(update={"sender": PAUL.public})
+    refused(RefusalCode.KEY_AGREEMENT_FAILED, lambda: olga.greet(said.signed_by(EVE)))
+    claimed = said.signed_by(EVE).model_copy(update={"signer": PAUL.public})
     refused(RefusalCode.KEY_AGREEMENT_FAILED, lambda: olga.greet(claimed))
     assert not olga.is_open
 

@@ -29,6 +29,7 @@ Application = Callable[[Event, Receive, Send], Awaitable[None]]
 
 _PATH: Final = re.compile(re.escape(RELAY_PATH) + r"[0-9a-f]{32}")
 _CLOSE_SECONDS: Final = 2.0
+_DENIED_SECONDS: Final = 0.1
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,10 @@ async def nothing(scope: Event, receive: Receive, send: Send) -> None:
 
 
 class Relaying:
-    """The pairs of this process."""
+    """A websocket over which the two compute owners of a run under `shared` exchange sealed frames while they train.
+
+    `pairs` are those of this process, by run.
+    """
 
     def __init__(
         self,
@@ -152,3 +156,5 @@ async def _deny(scope: Event, send: Send, response: JsonResponse) -> None:
     headers = [(b"content-type", b"application/json")]
     await send({"type": "websocket.http.response.start", "status": response.status_code, "headers": headers})
     await send({"type": "websocket.http.response.body", "body": response.content})
+    # uvicorn logs an error where an application returns before the connection that it answered is closed.
+    await asyncio.sleep(_DENIED_SECONDS)

@@ -22,16 +22,18 @@ class Connection:
 
     def __init__(self, receive: Receive, send: Send) -> None:
         self._receive, self._send = receive, send
-        self._waiting: asyncio.Queue[Event] = asyncio.Queue(WAITING_MESSAGES)
+        self._waiting: asyncio.Queue[Event | None] = asyncio.Queue(WAITING_MESSAGES)
         self._giving = asyncio.Lock()
         self.is_over = False
         self.replaced = asyncio.Event()
 
     async def read(self) -> RelayClosed | None:
-        """Take messages in until the connection ends. A code where this side broke a limit."""
+        """Take messages in until the connection ends, then wait for the next. A code where this side broke a limit."""
         while True:
             event = await self._receive()
             if event["type"] != "websocket.receive":
+                await self._waiting.put(None)
+                await self.replaced.wait()
                 return None
             content = event.get("bytes") or event.get("text") or b""
             if len(content) > MAXIMUM_FRAME_BYTES:
@@ -39,9 +41,9 @@ class Connection:
             await self._waiting.put({**event, "type": "websocket.send"})
 
     async def pass_on(self, other: Seat) -> None:
-        """Give everything that was taken in to whoever sits in the other seat, in order."""
-        while True:
-            message = await self._waiting.get()
+        """Give everything that was taken in to whoever sits in the other seat, in order, until the connection has ended
+        and nothing of it is left: what a side sent before it left arrives."""
+        while (message := await self._waiting.get()) is not None:
             receiver = await other.taken_by()
             await receiver.give(message, self)
 
@@ -54,7 +56,7 @@ class Connection:
             try:
                 await self._send(message)
             except (OSError, RuntimeError):
-                self.is_over = True
+                return
 
     async def close(self, code: RelayClosed) -> None:
         """End the connection with this code, if it has not ended."""
