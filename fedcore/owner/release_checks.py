@@ -276,7 +276,9 @@ def curve_shows_no_single_rows(leaving: Leaving) -> Decision:
             RefusalCode.RELEASE_REFUSED, "A run with an epsilon shows no curve: nothing bounds it."
         )
     if leaving.protocol is Protocol.SHARED:
-        return Refused(RefusalCode.RELEASE_REFUSED, "A training on shares shows no curve: nobody sees its loss.")
+        return Refused(
+            RefusalCode.RELEASE_REFUSED, "A training on shares shows no curve: nobody sees its loss."
+        )
     numbers = (*curve.loss, *curve.accuracy)
     usable = all(math.isfinite(number) and abs(number) <= LARGEST_LOSS for number in numbers)
     enough = curve.every * leaving.batch_size >= leaving.least_rows and curve.steps % curve.every == 0

@@ -139,7 +139,13 @@ def dataset(host_name: str, key: str) -> dict[str, Any]:
 
 def host(name: str, key: str, reference: bool = False) -> dict[str, Any]:
     card = str(HostCard(key, SealingKey.generate().public))
-    return {"name": name, "organisation": f"{name}-house", "card": card, "is_reference": reference, "is_dealer": False}
+    return {
+        "name": name,
+        "organisation": f"{name}-house",
+        "card": card,
+        "is_reference": reference,
+        "is_dealer": False,
+    }
 
 
 @pytest.fixture
