@@ -16,7 +16,7 @@ from rich.table import Table
 from fedcore.client import cli_requests, terminal
 from fedcore.client.catalogue import Dataset
 from fedcore.client.catalogue_tables import show_dataset, show_dry_run, table_of_datasets
-from fedcore.client.comparison import Comparison
+from fedcore.client.comparison import Comparison, read_audit
 from fedcore.client.grants import Wanted
 from fedcore.client.progress import follow as follow_run
 from fedcore.client.runs import DELTA, RunPlan
@@ -266,10 +266,15 @@ def report(
 def compare(
     run: Annotated[list[str], typer.Argument(help="Two or more runs.")],
     html: Annotated[Path | None, typer.Option(help="Also write a page with plots.")] = None,
+    audit: Annotated[
+        list[Path] | None,
+        typer.Option(help="An owner's privacy audit, made with `fedcore-owner attack DATASET --json`."),
+    ] = None,
 ) -> None:
-    """Put runs side by side: quality, time, bytes, leakage and trust."""
+    """Put runs side by side: quality, time, bytes, leakage and trust, and what owners' own attacks find out."""
     session = _session()
-    comparison = Comparison([session.report(_run(session, item)["id"]) for item in run])
+    audits = [read_audit(path) for path in audit or ()]
+    comparison = Comparison([session.report(_run(session, item)["id"]) for item in run], audits)
     comparison.show(console)
     if html is not None:
         from fedcore.client.report_page import write_page

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console
+
+from fedcore.client.errors import FedcoreError
+
+if TYPE_CHECKING:
+    from fedcore.plugin_api.attacks.figures import PrivacyAudit
 
 SHOWN_METRICS: Final = {
     "f1": "F1",
@@ -20,6 +27,24 @@ SHOWN_METRICS: Final = {
 MEBI: Final = 1024 * 1024
 
 
+def read_audit(path: Path) -> PrivacyAudit:
+    """An owner's privacy audit from a file. Raises `FedcoreError` for a file that has none."""
+    from fedcore.plugin_api.attacks.figures import PrivacyAudit
+
+    try:
+        return PrivacyAudit.from_json(json.loads(path.read_bytes()))
+    except (OSError, ValueError, AttributeError) as error:
+        raise FedcoreError(
+            f"{path} is no privacy audit ({error}). An owner makes one with `fedcore-owner attack DATASET --json`."
+        ) from None
+
+
+def protection_of(audit: PrivacyAudit) -> str:
+    """What an audit is about, such as `keyed_tokens (minimum_count 5), words`."""
+    options = ", ".join(f"{name} {value}" for name, value in audit.options.items())
+    return f"{audit.backend}{options and f' ({options})'}, {audit.pipeline}"
+
+
 @dataclass(frozen=True)
 class Line:
     """One model of the comparison: a joint one, or one owner's own. `tested_on` says whose held-out rows."""
@@ -31,9 +56,14 @@ class Line:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Several runs' reports, as `GET /api/runs/ID/report` gives them, in the order of their showing."""
+    """Several runs' reports, as `GET /api/runs/ID/report` gives them, in the order of their showing.
+
+    `audits` are what owners found when they attacked their own data under a backend, and chose to give away
+    (`fedcore-owner attack --json`): see `read_audit`.
+    """
 
     reports: Sequence[Mapping[str, Any]]
+    audits: Sequence[PrivacyAudit] = ()
 
     @property
     def reference(self) -> Mapping[str, Any] | None:

@@ -12,7 +12,14 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from fedcore.client.comparison import MEBI, Comparison, exposure_of, figures, privacy_of
+from fedcore.client.comparison import (
+    MEBI,
+    Comparison,
+    exposure_of,
+    figures,
+    privacy_of,
+    protection_of,
+)
 from fedcore.client.terminal import shown
 from fedcore.wire.text import one_line
 
@@ -29,7 +36,8 @@ METRICS: Final = {
 def tables_of(comparison: Comparison, exposures: bool = True) -> RenderableType:
     """Quality, what joining brings to each owner, cost, and (`exposures`) what leaves, one below the other."""
     leaves = _exposures(comparison) if exposures else []
-    return Group(_quality(comparison), _owners(comparison), _costs(comparison), *leaves)
+    audits = _audits(comparison) if comparison.audits else []
+    return Group(_quality(comparison), _owners(comparison), _costs(comparison), *leaves, *audits)
 
 
 def _table(title: str, words: tuple[str, ...], numbers: tuple[str, ...]) -> Table:
@@ -82,6 +90,22 @@ def _costs(comparison: Comparison) -> Table:
 
 def _volume(report: Mapping[str, Any], name: str) -> str:
     return f"{sum(owner[name] for owner in report['owners']) / MEBI:.1f} MiB"
+
+
+def _audits(comparison: Comparison) -> list[RenderableType]:
+    """What owners' attacks on their own data found, beside the same attacks on plain rows."""
+    tables: list[RenderableType] = []
+    for audit in comparison.audits:
+        table = _table(
+            f"What attacks find out: {shown(protection_of(audit))}",
+            ("attack", "figure"),
+            ("found", "plain rows", "guessing"),
+        )
+        for figure in audit.figures:
+            numbers = (f"{number:.2f}" for number in (figure.found, figure.control, figure.chance))
+            table.add_row(shown(figure.attack), shown(figure.figure), *numbers)
+        tables.append(table)
+    return tables
 
 
 def _exposures(comparison: Comparison) -> list[RenderableType]:

@@ -5,12 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from fedcore.client.comparison import MEBI, SHOWN_METRICS, Comparison, Line, exposure_of, figures, privacy_of
+from fedcore.client.comparison import (
+    MEBI,
+    SHOWN_METRICS,
+    Comparison,
+    Line,
+    exposure_of,
+    figures,
+    privacy_of,
+    protection_of,
+)
 from fedcore.client.report_plots import plots_of
 
-PHASES: Final = ("check", "offer", "share", "confirm", "summarise", "settle", "prepare", "train", "evaluate")
+if TYPE_CHECKING:
+    from fedcore.plugin_api.attacks.figures import AttackFigure
+
+PHASES: Final = (
+    *("check", "offer", "share", "confirm", "summarise", "settle"),
+    *("prepare", "deal", "train", "evaluate"),
+)
 STYLE: Final = """
 :root { color-scheme: light }
 body { font: 15px/1.55 system-ui, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; color: #0f172a;
@@ -48,6 +63,7 @@ def write_page(comparison: Comparison, target: Path, title: str = "Comparison of
             "</div>",
             _costs(comparison),
             _exposure(comparison),
+            _audits(comparison),
             _runs(comparison),
         ]
     )
@@ -144,6 +160,28 @@ def _exposure(comparison: Comparison) -> str:
         rows.append(f"<tr><td class=word>{escape(comparison.name_of(report))}</td>{cells}</tr>")
     head = ["run", "what an observer learns", "who could read rows"]
     return f"<h2>What leaves, and who could read rows</h2>{_table(head, rows, words=3)}"
+
+
+def _audits(comparison: Comparison) -> str:
+    """What owners' attacks on their own data found under a protection, beside the same attacks on plain rows."""
+    if not comparison.audits:
+        return ""
+    rows = [
+        _row([protection_of(audit), figure.attack, figure.figure, *_shares(figure)], words=3)
+        for audit in comparison.audits
+        for figure in audit.figures
+    ]
+    head = ["protection", "attack", "figure", "found", "on plain rows", "by guessing"]
+    note = (
+        "From 0 to 1, found by the owners themselves on their own hosts, against half of their rows by an attacker who "
+        "knows the other half. An attack that fails on plain rows shows nothing. Shares under “shared” look random to "
+        "each of their holders, so there is nothing to attack unless two of them collude."
+    )
+    return f"<h2>What attacks find out</h2>{_table(head, rows, words=3)}<p class=note>{escape(note)}</p>"
+
+
+def _shares(figure: AttackFigure) -> list[str]:
+    return [f"{number:.2f}" for number in (figure.found, figure.control, figure.chance)]
 
 
 def _runs(comparison: Comparison) -> str:

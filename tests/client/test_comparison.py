@@ -1,15 +1,17 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
-from fedcore.client import Comparison
-from fedcore.client.comparison import exposure_of
+from fedcore.client import Comparison, FedcoreError
+from fedcore.client.comparison import exposure_of, read_audit
 from fedcore.client.report_page import write_page
+from fedcore.plugin_api.attacks.figures import AttackFigure, PrivacyAudit
 
 Reports = list[dict[str, Any]]
 
@@ -163,3 +165,50 @@ def test_the_page_fits_its_window_and_has_no_broken_pictures(reports: Reports, t
         assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
         assert all(url.startswith(("file:", "data:")) for url in requests)
         browser.close()
+
+
+def audit() -> PrivacyAudit:
+    figure = AttackFigure(
+        "frequency", "tokens named", 0.69, 0.96, 0.05, 1000, "Share of tokens that were named."
+    )
+    return PrivacyAudit("access-log", 3000, "words", "keyed_tokens", {"minimum_count": 5}, (figure,))
+
+
+def test_what_owners_attacks_found_stands_beside_the_control(reports: Reports, tmp_path: Path) -> None:
+    comparison = Comparison(reports, [audit()])
+    text = shown(comparison)
+    assert "What attacks find out: keyed_tokens (minimum_count 5), words" in text
+    assert ("0.69", "0.96", "0.05") == tuple(number for number in ("0.69", "0.96", "0.05") if number in text)
+    page = write_page(comparison, tmp_path / "page.html").read_text()
+    assert "<h2>What attacks find out</h2>" in page
+    assert "0.69" in page
+    assert "What attacks find out" not in write_page(Comparison(reports), tmp_path / "page.html").read_text()
+
+
+def test_an_audit_is_read_from_what_the_owners_command_prints(tmp_path: Path) -> None:
+    path = tmp_path / "audit.json"
+    path.write_text(json.dumps(audit().to_json()))
+    assert read_audit(path) == audit()
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"version": 2}', '{"version": 1, "figures": [{}]}'])
+def test_a_file_that_is_no_audit_is_refused_with_what_makes_one(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "audit.json"
+    path.write_text(content)
+    with pytest.raises(FedcoreError, match="fedcore-owner attack DATASET --json"):
+        read_audit(path)
+    with pytest.raises(FedcoreError, match="is no privacy audit"):
+        read_audit(tmp_path / "missing.json")
+
+
+def test_what_a_run_on_shares_shows_is_said_in_words(reports: Reports) -> None:
+    backend = {
+        "name": "secret_sharing",
+        "pseudonymised": False,
+        "leakage": ["how many numbers there are"],
+        "trust": ["A."],
+    }
+    learns, readers = exposure_of(reports[2] | {"protocol": "shared", "backend": backend})
+    assert learns.startswith("Two compute owners and a dealer see uniformly random numbers")
+    assert learns.endswith("Visible: how many numbers there are.")
+    assert readers == "A."
