@@ -96,11 +96,8 @@ def _audits(comparison: Comparison) -> list[RenderableType]:
     """What owners' attacks on their own data found, beside the same attacks on plain rows."""
     tables: list[RenderableType] = []
     for audit in comparison.audits:
-        table = _table(
-            f"What attacks find out: {shown(protection_of(audit))}",
-            ("attack", "figure"),
-            ("found", "plain rows", "guessing"),
-        )
+        tables.append(Text(one_line(f"What attacks find out: {protection_of(audit)}"), style="bold italic"))
+        table = _table("", ("attack", "figure"), ("found", "plain rows", "guessing"))
         for figure in audit.figures:
             numbers = (f"{number:.2f}" for number in (figure.found, figure.control, figure.chance))
             table.add_row(shown(figure.attack), shown(figure.figure), *numbers)
