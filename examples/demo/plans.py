@@ -12,6 +12,7 @@ from fedcore.wire.spec import Pipeline, PluginChoice, Training
 WIDTH: Final = 1024
 """Shares of a row have eight bytes for every column, so a demonstration has not too many; every weight of the private
 model gets noise, so it has not more."""
+SHARING: Final = PluginChoice(name="secret_sharing", options={"score_range": 64})
 EPSILON: Final = 0.8
 """What one private run costs."""
 
@@ -26,13 +27,13 @@ def plans(columns: Sequence[str], notary: str) -> list[RunPlan]:
         training=Training(
             optimiser=PluginChoice(name="sgd", options={"lr": 8.0, "momentum": 0.9}),
             batch_size=256,
-            epochs=8,
+            epochs=5,
             seed=2021,
         ),
         minimum_owners=2,
         minutes=20,
     )
-    return [pooled.as_local(), pooled.as_reference(notary), pooled.as_shared(notary), pooled]
+    return [pooled.as_local(), pooled.as_reference(notary), pooled.as_shared(notary, SHARING), pooled]
 
 
 def private_plan() -> RunPlan:

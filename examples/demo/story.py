@@ -75,8 +75,8 @@ def _govern(stage: Stage) -> dict[str, dict[str, Any]]:
 
 
 def _learn(stage: Stage, settings: Settings) -> None:
-    """Three runs, and what comes of them."""
-    stage.teller.heading("4  Three runs: each owner alone, plaintext at the reference host, pseudonyms")
+    """Four runs, and what comes of them."""
+    stage.teller.heading("4  Four runs: each owner alone, plaintext at the reference host, shares, pseudonyms")
     stage.sam("train")
     run = results.compare(stage)[-1]["run"]
     stage.teller.heading("5  What the result is good for")
