@@ -47,7 +47,8 @@ def sigmoid_table(rate: float, score_bits: int) -> RingVector:
     step = math.ldexp(1.0, score_bits - FINE_BITS)
     scores = np.arange(FINE, dtype=np.int64)
     scores[FINE // 2 :] -= FINE
-    values = rate / (1.0 + np.exp(-scores * step))
+    decaying = np.exp(-np.abs(scores) * step)  # Never above 1: far from 0 the other sign would overflow.
+    values = rate * np.where(scores < 0, decaying, 1.0) / (1.0 + decaying)
     table: RingVector = np.rint(values).astype(np.int64).view(np.uint64)
     return table
 
