@@ -8,7 +8,9 @@ function (the shares' lower bits are uniform). The index is opened under a dealt
 shares, moved on by that mask, and used once.
 
 The check that scores are in range is a second, small table over the whole ring that holds 1 where a score is too large.
-What is read adds up over an epoch, and only the sum is opened.
+What is read adds up over an epoch, and only the sum is opened. Both indices come from the same shares, so a score that
+passes the check is never read beyond the end of the sigmoid's table: where the small table's index is not rounded up
+just below the end of the range, the large one's is not either.
 """
 
 from __future__ import annotations

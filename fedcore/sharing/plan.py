@@ -26,8 +26,6 @@ BLOCK_BYTES: Final = 16 * 1024 * 1024
 """How much is dealt at once: memory stays bounded however long the training is, and however large a batch. Only a
 single batch of more columns than fit makes a larger block."""
 
-_GRADIENT_FACTOR: Final = 2.0
-"""Two outputs are trained by their difference, which moves twice as fast as each."""
 _USUAL_RATE: Final = 1e-3
 _OPTIONS: Final = {"lr", "momentum", "weight_decay"}
 
@@ -134,7 +132,7 @@ def plan_of(training: Training, scales: Scales, columns: int, rows: Sequence[int
         batch_size=training.batch_size,
         epochs=training.epochs,
         seed=training.seed,
-        rate=rate * _GRADIENT_FACTOR,
+        rate=rate,
         momentum=factor_of("momentum", float(options.get("momentum", 0.0))),
         decay=factor_of("lr times weight_decay", rate * decay),
     )

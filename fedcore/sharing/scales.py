@@ -7,7 +7,11 @@ With f bits of fraction in rows and scores below 2^s, weights have S = 63 - f - 
   range check refuses a run as soon as one reaches half of that;
 * the error of a row's score, times the learning rate, is an integer at the scale S - f, so that row times error is a
   change of the weights as it stands: weights are never rounded;
-* a weight fits while its absolute value is below 2^(63 - S) = 2^(f + s).
+* a weight fits while its absolute value is below 2^(63 - S) = 2^(f + s);
+* momentum times velocity, and decay times weights, get `FACTOR_BITS` more bits of fraction, and their sum fits a
+  truncation while its absolute value is below 2^(f + s - 13). Nothing checks this by itself: beyond it weights jump by
+  2^(f + s - 11), which takes scores out of their range unless the rows' numbers are very small. Leave f + s at 19 or
+  more where rows are small and the learning rate is large.
 """
 
 from __future__ import annotations
@@ -24,6 +28,8 @@ FACTOR_BITS: Final = 12
 
 _RATE_BITS: Final = 12
 """A learning rate is exact to 2^-12 of itself, and exact where it is a power of two over the batch size."""
+_GRADIENT_FACTOR: Final = 2.0
+"""Two outputs are trained by their difference, which moves twice as fast as each."""
 _LEAST_RATE_BITS: Final = 14
 _MOST_RATE_BITS: Final = 40
 
@@ -59,7 +65,7 @@ class Scales:
 
 @dataclass(frozen=True)
 class Rate:
-    """The learning rate over the number of a batch's rows, as an integer at the errors' scale.
+    """Twice the learning rate over the number of a batch's rows, as an integer at the errors' scale.
 
     `whole` is that integer. For errors that come out of a truncation it is also `factor` times 2^`shift`.
     """
@@ -71,10 +77,12 @@ class Rate:
     @classmethod
     def of(cls, scales: Scales, rate: float, rows: int) -> Rate:
         """Raises `WireError` (`out_of_range`) for a rate too small to be exact, or too large to fit."""
-        scaled = math.ldexp(rate / rows, scales.error_bits)
+        scaled = math.ldexp(_GRADIENT_FACTOR * rate / rows, scales.error_bits)
         if not 2**_LEAST_RATE_BITS <= scaled < 2**_MOST_RATE_BITS:
-            least = math.ldexp(rows, _LEAST_RATE_BITS - scales.error_bits)
-            most = math.ldexp(rows, _MOST_RATE_BITS - scales.error_bits)
+            least, most = (
+                math.ldexp(rows / _GRADIENT_FACTOR, bits - scales.error_bits)
+                for bits in (_LEAST_RATE_BITS, _MOST_RATE_BITS)
+            )
             raise out_of_range(
                 f"under `shared` a learning rate with {rows} rows in a batch lies between {least:.3g} and {most:.3g} "
                 f"at these bits of fraction, not at {rate:g}"
