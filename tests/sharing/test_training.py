@@ -14,7 +14,7 @@ from fedcore.sharing.joining import final_parameters, initial_weights, linear_na
 from fedcore.sharing.plan import Loss, SharedPlan
 from fedcore.sharing.scales import Scales
 from plugins.models.linear import Linear
-from tests.sharing.cast import SCALES, dense, plan_for, plainly, rows_of, train, training
+from tests.sharing.cast import SCALES, dense, plainly, plan_for, rows_of, train, training
 
 TWO = (40, 37)
 FIVE = (1, 13, 30, 7, 26)
