@@ -31,6 +31,7 @@ from fedcore.plugin_api import (
 )
 
 _PURPOSE: Final = "secret_sharing/columns"
+_RUN_KEY_BYTES: Final = 32
 _SIPHASH_KEY_BYTES: Final = 16
 
 
@@ -99,11 +100,18 @@ class SecretSharing(ShareBackend[SharingOptions]):
         return self.options.largest
 
     def protect(self, tokens: Tokens, key: bytes | None) -> Pseudonyms:
-        """Tokens as numbers under the run's key: they name columns, and the columns' numbers are shared afterwards."""
+        """Tokens as numbers under the run's key: they name columns, and the columns' numbers are shared afterwards.
+
+        Raises `ValueError` unless the key has 32 bytes.
+        """
         from fedcore.plugin_api.siphash import siphash
 
-        if key is None or len(key) != 32:
-            raise ValueError("secret_sharing needs the run's key of 32 bytes.")
+        if key is None or len(key) != _RUN_KEY_BYTES:
+            given = "none" if key is None else f"{len(key)} bytes"
+            raise ValueError(
+                f"secret_sharing needs the run's key of {_RUN_KEY_BYTES} bytes, got {given}: the owners agree on it "
+                "before they prepare anything."
+            )
         renaming = derive(key, _PURPOSE, _SIPHASH_KEY_BYTES)
         return Pseudonyms(tokens.codes, tokens.offsets, siphash(tokens.spellings, renaming))
 
