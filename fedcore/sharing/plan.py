@@ -136,6 +136,8 @@ def plan_of(training: Training, scales: Scales, columns: int, rows: Sequence[int
         momentum=factor_of("momentum", float(options.get("momentum", 0.0))),
         decay=factor_of("lr times weight_decay", rate * decay),
     )
+    if plan.keeps_velocity:
+        scales.check_velocity()
     for size in {min(plan.batch_size, plan.total), plan.total % plan.batch_size or plan.batch_size}:
         plan.rate_of(size)
     return plan

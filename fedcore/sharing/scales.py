@@ -10,8 +10,8 @@ With f bits of fraction in rows and scores below 2^s, weights have S = 63 - f - 
 * a weight fits while its absolute value is below 2^(63 - S) = 2^(f + s);
 * momentum times velocity, and decay times weights, get `FACTOR_BITS` more bits of fraction, and their sum fits a
   truncation while its absolute value is below 2^(f + s - 13). Nothing checks this by itself: beyond it weights jump by
-  2^(f + s - 11), which takes scores out of their range unless the rows' numbers are very small. Leave f + s at 19 or
-  more where rows are small and the learning rate is large.
+  2^(f + s - 11), which takes scores out of their range only where that is much for a score. So momentum and decay need
+  f of 13 and s of 6 at least: velocities then fit up to 64, and a jump of 256 shows in any row with a number of 1/8.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ RING_BITS: Final = 63
 FACTOR_BITS: Final = 12
 """Momentum and weight decay are multiples of 2^-12."""
 
+_VELOCITY_FRACTION_BITS: Final = 13
+_VELOCITY_SCORE_BITS: Final = 6
 _RATE_BITS: Final = 12
 """A learning rate is exact to 2^-12 of itself, and exact where it is a power of two over the batch size."""
 _GRADIENT_FACTOR: Final = 2.0
@@ -47,6 +49,15 @@ class Scales:
     def __post_init__(self) -> None:
         if not (1 <= self.fraction_bits <= 20 and 2 <= self.score_bits <= 12):
             raise out_of_range("rows have 1 to 20 bits of fraction, and scores 2 to 12 bits")
+
+    def check_velocity(self) -> None:
+        """Raises `WireError` (`out_of_range`) for bits at which a velocity could leave its range and nobody notice."""
+        if self.fraction_bits < _VELOCITY_FRACTION_BITS or self.score_bits < _VELOCITY_SCORE_BITS:
+            raise out_of_range(
+                f"under `shared` momentum and weight_decay need {_VELOCITY_FRACTION_BITS} bits of fraction and scores "
+                f"up to {2 ** (_VELOCITY_SCORE_BITS - 1)} at least, not {self.fraction_bits} bits and scores up to "
+                f"{2 ** (self.score_bits - 1)}: raise fraction_bits or score_range, or leave both out"
+            )
 
     @property
     def weight_bits(self) -> int:

@@ -16,7 +16,16 @@ from fedcore.sharing.party import Party
 from fedcore.sharing.plan import Loss, SharedPlan
 from fedcore.wire.codes import RefusalCode
 from fedcore.wire.encoding import WireError
-from tests.sharing.cast import Ended, Shares, lines, plan_for, rows_of, together, train, training
+from tests.sharing.cast import (
+    Ended,
+    Shares,
+    lines,
+    plan_for,
+    rows_of,
+    together,
+    train,
+    training,
+)
 
 PARTS = [rows_of(1, 50, 4), rows_of(2, 33, 4)]
 LOSSES = pytest.mark.parametrize("loss", list(Loss))

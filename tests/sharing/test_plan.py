@@ -106,10 +106,16 @@ def test_a_batch_of_more_rows_than_can_be_dealt_at_once_is_refused(loss: str, mo
     assert plan_of(training(loss, batch_size=most, lr=8.0), SCALES, 3, [most]).blocks == 2
 
 
-@pytest.mark.parametrize("rows", [[100], [8, 8, 1]])
-def test_a_rate_that_does_not_fit_a_whole_batch_or_the_last_one_is_refused_at_once(rows: list[int]) -> None:
-    with pytest.raises(WireError, match="a learning rate with 1 rows in a batch lies between") as caught:
-        plan_of(training(batch_size=1 if rows == [100] else 16, lr=2.0**8), SCALES, 3, rows)
+@pytest.mark.parametrize(
+    ("rows", "lr", "of"),
+    [([17], 2.0**8, 1), ([8, 8, 1], 2.0**8, 1), ([17], 2.0**-16, 16), ([7], 2.0**-16, 7)],
+    ids=["large for the last batch", "of several parts", "small for a whole batch", "small for all rows"],
+)
+def test_a_rate_that_does_not_fit_a_whole_batch_or_the_last_one_is_refused_at_once(
+    rows: list[int], lr: float, of: int
+) -> None:
+    with pytest.raises(WireError, match=f"a learning rate with {of} rows in a batch lies between") as caught:
+        plan_of(training(batch_size=16, lr=lr), SCALES, 3, rows)
     assert caught.value.code is RefusalCode.OUT_OF_RANGE
 
 
@@ -118,6 +124,22 @@ def test_a_momentum_that_is_no_multiple_of_2_to_the_minus_12_is_refused_by_its_n
         plan_of(training(momentum=1e-5), SCALES, 3, [100])
     with pytest.raises(WireError, match="lr times weight_decay is a multiple of"):
         plan_of(training(weight_decay=1e-5), SCALES, 3, [100])
+
+
+@pytest.mark.parametrize("option", ["momentum", "weight_decay"])
+@pytest.mark.parametrize(
+    ("bits", "said"), [((12, 6), "12 bits and scores up to 32"), ((13, 5), "13 bits and scores up to 16")]
+)
+def test_momentum_or_decay_with_bits_at_which_a_velocity_may_not_fit_is_refused(
+    option: str, bits: tuple[int, int], said: str
+) -> None:
+    with pytest.raises(
+        WireError, match=f"{said}: raise fraction_bits or score_range, or leave both out"
+    ) as caught:
+        plan_of(training(**{option: 0.5}), Scales(*bits), 3, [100])
+    assert caught.value.code is RefusalCode.OUT_OF_RANGE
+    assert plan_of(training(**{option: 0.5}), Scales(13, 6), 3, [100]).keeps_velocity
+    assert not plan_of(training(), Scales(*bits), 3, [100]).keeps_velocity
 
 
 def test_without_a_rate_it_is_the_one_that_sgd_has_in_torch() -> None:
