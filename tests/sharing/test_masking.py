@@ -108,6 +108,13 @@ def test_an_owners_secret_of_another_size_is_refused(size: int) -> None:
         MaskKeys.of_part(bytes(size), 0)
 
 
+@pytest.mark.parametrize("sizes", [(31, 32), (32, 33), (0, 0)])
+def test_keys_of_another_size_are_refused(sizes: tuple[int, int]) -> None:
+    with pytest.raises(WireError, match="the keys of masked rows have 32 bytes each") as caught:
+        MaskKeys(bytes(sizes[0]), bytes(sizes[1]))
+    assert caught.value.code is RefusalCode.ARTEFACT_INVALID
+
+
 def test_keys_do_not_show_when_they_are_printed() -> None:
     assert repr(KEYS) == "MaskKeys()"
     rows = shares_of(mask_rows(rows_of(1, 2, 2), KEYS, BITS, LARGEST), KEYS)[0]

@@ -107,6 +107,7 @@ ROWS, PAIRS = np.array([3, 9]), np.zeros(128, np.uint8)
         ({"rows": ROWS.astype(np.int32), "keys": PAIRS}, "these are no keys of masked rows"),
         ({"rows": ROWS, "keys": PAIRS.view(np.int8)}, "these are no keys of masked rows"),
         ({"rows": ROWS.reshape(1, 2), "keys": PAIRS}, "the keys do not fit the parts"),
+        ({"rows": ROWS.reshape(2, 1), "keys": PAIRS}, "the keys do not fit the parts"),
         ({"rows": ROWS[:0], "keys": PAIRS[:0]}, "the keys do not fit the parts"),
         ({"rows": ROWS, "keys": PAIRS[:-1]}, "the keys do not fit the parts"),
         ({"rows": ROWS, "keys": PAIRS.reshape(2, 64)}, "the keys do not fit the parts"),
