@@ -39,7 +39,12 @@ class SharingOptions(Options):
     """How numbers become integers, and how large they may be."""
 
     fraction_bits: Annotated[
-        int, Field(ge=6, le=18, description="Bits after the binary point of the rows' numbers")
+        int,
+        Field(
+            ge=6,
+            le=18,
+            description="Bits after the binary point of the rows' numbers; a momentum or weight decay needs 13",
+        ),
     ] = 13
     largest: Annotated[
         float,
@@ -50,7 +55,8 @@ class SharingOptions(Options):
         Field(
             ge=2,
             le=2048,
-            description="How large a score may become in training, a power of two; beyond it, no run",
+            description="How large a score may become in training, a power of two; beyond it, no run. "
+            "A momentum or weight decay needs 32",
         ),
     ] = 32
 
