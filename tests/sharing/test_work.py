@@ -190,6 +190,16 @@ def test_a_part_with_fewer_rows_than_the_plan_is_refused(folder: Path, pipes: tu
     assert caught.value.code is RefusalCode.ARTEFACT_INVALID
 
 
+@pytest.mark.parametrize("content", [b"", bytes(31), bytes(32), bytes(64)])
+def test_a_part_that_is_empty_or_cut_off_is_refused(
+    content: bytes, folder: Path, pipes: tuple[Path, Path]
+) -> None:
+    (folder / "part-0-0").write_bytes(content)
+    with pytest.raises(WireError) as caught:
+        sharing_work.train(order_of(folder, 0, pipes), BACKEND, MODEL, Clock())
+    assert caught.value.code is RefusalCode.ARTEFACT_INVALID
+
+
 def test_a_side_without_its_agents_pipes_ends_with_an_error(folder: Path, pipes: tuple[Path, Path]) -> None:
     (pipes[0] / TO_PEER).unlink()
     with pytest.raises(WireError) as caught:
