@@ -91,8 +91,10 @@ def unpack_weights(data: bytes) -> RingVector:
 
 
 def mapped(path: Path) -> memoryview:
-    """The bytes of a file, read as they are looked at."""
+    """The bytes of a file, read as they are looked at. Raises `WireError` (`artefact_invalid`) where there are none."""
     with path.open("rb") as file:
+        if not path.stat().st_size:
+            raise invalid(f"{path.name} is empty")
         return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 

@@ -24,4 +24,6 @@ of this is noticed: the protocol is for parties that are curious, not for such t
 score, by a truncation whose expected value is the number itself (`fedcore.sharing.truncation`), or by a table that is
 interpolated at random between entries so that its expected value is the sigmoid's interpolation
 (`fedcore.sharing.lookup`). Neither can fail while the scores are in range, and that they are is checked each epoch.
+With momentum or weight decay the velocity is truncated too, at the weights' own bits; that it fits is not checked, so a
+plan asks for bits at which one that does not would take scores out of their range (`fedcore.sharing.scales`).
 """

@@ -26,7 +26,7 @@ from fedcore.sharing.plan import Batch, Loss, SharedPlan
 from fedcore.sharing.scales import FACTOR_BITS
 from fedcore.sharing.streams import Places, Words
 from fedcore.sharing.truncation import quotient_and_top
-from fedcore.wire.sealing import derive
+from fedcore.wire.sealing import KEY_BYTES, derive
 
 FORWARD: Final = "forward"
 BACKWARD: Final = "backward"
@@ -62,7 +62,10 @@ class Drawn:
 
 @dataclass
 class Seeded:
-    """The stream of one compute owner's randomness for one block: batches come in order, and each comes once."""
+    """The stream of one compute owner's randomness for one block: batches come in order, and each comes once.
+
+    Raises `WireError` (`artefact_invalid`) for a seed of another size than a key's.
+    """
 
     plan: SharedPlan
     seed: bytes = field(repr=False)
@@ -70,6 +73,8 @@ class Seeded:
     is_first: bool
 
     def __post_init__(self) -> None:
+        if len(self.seed) != KEY_BYTES:
+            raise invalid(f"a seed of {len(self.seed)} bytes was dealt, and one has {KEY_BYTES}")
         self._words = Words(derive(self.seed, f"shared/block/{self.block}"))
         self.tables = Places(derive(self.seed, f"shared/tables/{self.block}"))
 

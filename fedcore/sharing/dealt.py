@@ -25,6 +25,8 @@ from fedcore.sharing.dealing import (
 from fedcore.sharing.lookup import COARSE, FINE
 from fedcore.sharing.plan import Batch, Loss, SharedPlan
 from fedcore.sharing.truncation import Cut
+from fedcore.wire.codes import RefusalCode
+from fedcore.wire.encoding import WireError
 
 
 @dataclass
@@ -43,14 +45,23 @@ class BatchMaterial:
 
 
 class Material(ABC):
-    """One block's randomness at one compute owner. `batches` can be gone through once."""
+    """One block's randomness at one compute owner."""
 
     def __init__(self, plan: SharedPlan, block: int) -> None:
         self.plan, self.block = plan, block
+        self._used = False
+
+    def batches(self) -> Iterator[tuple[Batch, BatchMaterial]]:
+        """Each batch of the block with its randomness. Raises `WireError` (`mask_reused`) when asked a second time."""
+        if self._used:
+            raise WireError(
+                RefusalCode.MASK_REUSED, f"block {self.block} of what was dealt has been used already"
+            )
+        self._used = True
+        return self._batches()
 
     @abstractmethod
-    def batches(self) -> Iterator[tuple[Batch, BatchMaterial]]:
-        """Each batch of the block with its randomness."""
+    def _batches(self) -> Iterator[tuple[Batch, BatchMaterial]]: ...
 
     @abstractmethod
     def sigmoids(self, places: NDArray[np.int64]) -> RingVector:
@@ -64,7 +75,7 @@ class FirstMaterial(Material):
         super().__init__(plan, block)
         self._seeded = Seeded(plan, seed, block, is_first=True)
 
-    def batches(self) -> Iterator[tuple[Batch, BatchMaterial]]:
+    def _batches(self) -> Iterator[tuple[Batch, BatchMaterial]]:
         for batch in self.plan.block(self.block):
             drawn = self._seeded.draw(len(batch.rows))
             yield (
@@ -96,7 +107,7 @@ class SecondMaterial(Material):
         ):
             raise invalid(f"dealt were arrays {given}, expected sizes {expected}")
 
-    def batches(self) -> Iterator[tuple[Batch, BatchMaterial]]:
+    def _batches(self) -> Iterator[tuple[Batch, BatchMaterial]]:
         ends: dict[str, int] = {}
 
         def following(name: str, size: int) -> RingVector:

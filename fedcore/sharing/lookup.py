@@ -8,7 +8,9 @@ function (the shares' lower bits are uniform). The index is opened under a dealt
 shares, moved on by that mask, and used once.
 
 The check that scores are in range is a second, small table over the whole ring that holds 1 where a score is too large.
-What is read adds up over an epoch, and only the sum is opened.
+What is read adds up over an epoch, and only the sum is opened. Both indices come from the same shares, so a score that
+passes the check is never read beyond the end of the sigmoid's table: where the small table's index is not rounded up
+just below the end of the range, the large one's is not either.
 """
 
 from __future__ import annotations
@@ -47,7 +49,8 @@ def sigmoid_table(rate: float, score_bits: int) -> RingVector:
     step = math.ldexp(1.0, score_bits - FINE_BITS)
     scores = np.arange(FINE, dtype=np.int64)
     scores[FINE // 2 :] -= FINE
-    values = rate / (1.0 + np.exp(-scores * step))
+    decaying = np.exp(-np.abs(scores) * step)  # Never above 1: far from 0 the other sign would overflow.
+    values = rate * np.where(scores < 0, decaying, 1.0) / (1.0 + decaying)
     table: RingVector = np.rint(values).astype(np.int64).view(np.uint64)
     return table
 

@@ -29,10 +29,17 @@ MASKED: Final = "masked"
 
 @dataclass(frozen=True)
 class MaskKeys:
-    """The two keys that mask one part of an owner's rows: the first compute owner's, and the second's."""
+    """The two keys that mask one part of an owner's rows: the first compute owner's, and the second's.
+
+    Raises `WireError` (`artefact_invalid`) for keys of another size.
+    """
 
     first: bytes = field(repr=False)
     second: bytes = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if len(self.first) != KEY_BYTES or len(self.second) != KEY_BYTES:
+            raise invalid(f"the keys of masked rows have {KEY_BYTES} bytes each")
 
     @classmethod
     def of_part(cls, secret: bytes, part: int) -> Self:

@@ -164,8 +164,8 @@ class Party:
 
     def _check_range(self, batch: Batch) -> None:
         """Open how many scores of the epoch were too large, and stop unless that is none."""
-        sent = np.array([self._out_of_range], np.uint32)
-        found = int((sent + np.frombuffer(self._peer.exchange(sent.tobytes()), np.uint32))[0])
+        (coarse,) = self._exchanged([np.array([self._out_of_range], np.uint32)])
+        found = int(coarse[0])
         self._out_of_range = 0
         if found:
             largest = 2 ** (self._plan.scales.score_bits - 1)

@@ -7,11 +7,12 @@ goes through the same batches.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property, lru_cache
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,10 +23,10 @@ from fedcore.sharing.scales import Rate, Scales, factor_of
 from fedcore.wire.spec import Training
 
 BLOCK_BYTES: Final = 16 * 1024 * 1024
-"""How much is dealt at once: memory stays bounded however long the training is."""
+"""How much is dealt at once: memory stays bounded however long the training is, and however large a batch. Only a
+single batch of more columns than fit makes a larger block."""
 
-_GRADIENT_FACTOR: Final = 2.0
-"""Two outputs are trained by their difference, which moves twice as fast as each."""
+_USUAL_RATE: Final = 1e-3
 _OPTIONS: Final = {"lr", "momentum", "weight_decay"}
 
 
@@ -86,9 +87,9 @@ class SharedPlan:
 
     @cached_property
     def batches_of_block(self) -> int:
-        words = 1 + COARSE / 2 + (FINE if self.loss is Loss.CROSS_ENTROPY else 2)
-        of_batch = words * self.batch_size + self.columns + 2 * (self.columns + 1) * self.keeps_velocity
-        return max(1, int(BLOCK_BYTES / (8 * of_batch)))
+        rows = min(self.batch_size, self.total)
+        of_columns = self.columns + 2 * (self.columns + 1) * self.keeps_velocity
+        return max(1, BLOCK_BYTES // (_bytes_of_row(self.loss) * rows + 8 * of_columns))
 
     @property
     def blocks(self) -> int:
@@ -121,8 +122,8 @@ def plan_of(training: Training, scales: Scales, columns: int, rows: Sequence[int
     problems = dict(_problems(training))
     if problems:
         raise InvalidOptions("training", problems)
-    options = training.optimiser.options
-    rate, decay = _number(options, "lr", 1e-3), _number(options, "weight_decay", 0.0)
+    options: Mapping[str, Any] = training.optimiser.options
+    rate, decay = float(options.get("lr", _USUAL_RATE)), float(options.get("weight_decay", 0.0))
     plan = SharedPlan(
         scales=scales,
         loss=Loss(training.loss),
@@ -131,10 +132,12 @@ def plan_of(training: Training, scales: Scales, columns: int, rows: Sequence[int
         batch_size=training.batch_size,
         epochs=training.epochs,
         seed=training.seed,
-        rate=rate * _GRADIENT_FACTOR,
-        momentum=factor_of("momentum", _number(options, "momentum", 0.0)),
+        rate=rate,
+        momentum=factor_of("momentum", float(options.get("momentum", 0.0))),
         decay=factor_of("lr times weight_decay", rate * decay),
     )
+    if plan.keeps_velocity:
+        scales.check_velocity()
     for size in {min(plan.batch_size, plan.total), plan.total % plan.batch_size or plan.batch_size}:
         plan.rate_of(size)
     return plan
@@ -153,8 +156,15 @@ def _problems(training: Training) -> Iterator[tuple[str, str]]:
             "optimiser",
             f"under `shared` sgd has the options {', '.join(sorted(_OPTIONS))}, not {', '.join(others)}",
         )
+    elif wrong := sorted(name for name, value in optimiser.options.items() if not _is_a_number(value)):
+        yield "optimiser", f"{', '.join(wrong)} of sgd: each is a finite number from 0"
     if training.loss not in set(Loss):
         yield "loss", f"{training.loss!r} is none of {', '.join(Loss)}, which can be trained on shares"
+    elif training.batch_size > (most := BLOCK_BYTES // _bytes_of_row(Loss(training.loss))):
+        yield (
+            "batch_size",
+            f"under `shared` with {training.loss} a batch has at most {most} rows, for as many can be dealt at once",
+        )
     if training.scheduler is not None:
         yield "scheduler", "under `shared` the learning rate stays the same: leave the scheduler out"
     if training.class_weights is not None:
@@ -166,9 +176,13 @@ def _problems(training: Training) -> Iterator[tuple[str, str]]:
         yield "early_stopping", "under `shared` nobody sees a loss during the training: leave it out"
 
 
-def _number(options: object, name: str, default: float) -> float:
-    found = options.get(name, default) if isinstance(options, dict) else default
-    return float(found) if isinstance(found, int | float) else default
+def _is_a_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
+
+
+def _bytes_of_row(loss: Loss) -> int:
+    """What is dealt for one row of a batch: a product, the range check's table, and the error's truncation or table."""
+    return 8 + 4 * COARSE + 8 * (FINE if loss is Loss.CROSS_ENTROPY else 2)
 
 
 @lru_cache(maxsize=64)

@@ -7,7 +7,11 @@ With f bits of fraction in rows and scores below 2^s, weights have S = 63 - f - 
   range check refuses a run as soon as one reaches half of that;
 * the error of a row's score, times the learning rate, is an integer at the scale S - f, so that row times error is a
   change of the weights as it stands: weights are never rounded;
-* a weight fits while its absolute value is below 2^(63 - S) = 2^(f + s).
+* a weight fits while its absolute value is below 2^(63 - S) = 2^(f + s);
+* momentum times velocity, and decay times weights, get `FACTOR_BITS` more bits of fraction, and their sum fits a
+  truncation while its absolute value is below 2^(f + s - 13). Nothing checks this by itself: beyond it weights jump by
+  2^(f + s - 11), which takes scores out of their range only where that is much for a score. So momentum and decay need
+  f of 13 and s of 6 at least: velocities then fit up to 64, and a jump of 256 shows in any row with a number of 1/8.
 """
 
 from __future__ import annotations
@@ -22,8 +26,12 @@ RING_BITS: Final = 63
 FACTOR_BITS: Final = 12
 """Momentum and weight decay are multiples of 2^-12."""
 
+_VELOCITY_FRACTION_BITS: Final = 13
+_VELOCITY_SCORE_BITS: Final = 6
 _RATE_BITS: Final = 12
 """A learning rate is exact to 2^-12 of itself, and exact where it is a power of two over the batch size."""
+_GRADIENT_FACTOR: Final = 2.0
+"""Two outputs are trained by their difference, which moves twice as fast as each."""
 _LEAST_RATE_BITS: Final = 14
 _MOST_RATE_BITS: Final = 40
 
@@ -42,6 +50,15 @@ class Scales:
         if not (1 <= self.fraction_bits <= 20 and 2 <= self.score_bits <= 12):
             raise out_of_range("rows have 1 to 20 bits of fraction, and scores 2 to 12 bits")
 
+    def check_velocity(self) -> None:
+        """Raises `WireError` (`out_of_range`) for bits at which a velocity could leave its range and nobody notice."""
+        if self.fraction_bits < _VELOCITY_FRACTION_BITS or self.score_bits < _VELOCITY_SCORE_BITS:
+            raise out_of_range(
+                f"under `shared` momentum and weight_decay need {_VELOCITY_FRACTION_BITS} bits of fraction and scores "
+                f"up to {2 ** (_VELOCITY_SCORE_BITS - 1)} at least, not {self.fraction_bits} bits and scores up to "
+                f"{2 ** (self.score_bits - 1)}: raise fraction_bits or score_range, or leave both out"
+            )
+
     @property
     def weight_bits(self) -> int:
         return RING_BITS - self.fraction_bits - self.score_bits
@@ -59,7 +76,7 @@ class Scales:
 
 @dataclass(frozen=True)
 class Rate:
-    """The learning rate over the number of a batch's rows, as an integer at the errors' scale.
+    """Twice the learning rate over the number of a batch's rows, as an integer at the errors' scale.
 
     `whole` is that integer. For errors that come out of a truncation it is also `factor` times 2^`shift`.
     """
@@ -71,10 +88,12 @@ class Rate:
     @classmethod
     def of(cls, scales: Scales, rate: float, rows: int) -> Rate:
         """Raises `WireError` (`out_of_range`) for a rate too small to be exact, or too large to fit."""
-        scaled = math.ldexp(rate / rows, scales.error_bits)
+        scaled = math.ldexp(_GRADIENT_FACTOR * rate / rows, scales.error_bits)
         if not 2**_LEAST_RATE_BITS <= scaled < 2**_MOST_RATE_BITS:
-            least = math.ldexp(rows, _LEAST_RATE_BITS - scales.error_bits)
-            most = math.ldexp(rows, _MOST_RATE_BITS - scales.error_bits)
+            least, most = (
+                math.ldexp(rows / _GRADIENT_FACTOR, bits - scales.error_bits)
+                for bits in (_LEAST_RATE_BITS, _MOST_RATE_BITS)
+            )
             raise out_of_range(
                 f"under `shared` a learning rate with {rows} rows in a batch lies between {least:.3g} and {most:.3g} "
                 f"at these bits of fraction, not at {rate:g}"

@@ -37,6 +37,7 @@ GROUPS = {
         "plaintext",
         "keyed_tokens",
         "pairwise_masks",
+        "secret_sharing",
         "paillier",
         "ckks",
         "ckks_sums",

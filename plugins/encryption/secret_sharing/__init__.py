@@ -31,6 +31,7 @@ from fedcore.plugin_api import (
 )
 
 _PURPOSE: Final = "secret_sharing/columns"
+_RUN_KEY_BYTES: Final = 32
 _SIPHASH_KEY_BYTES: Final = 16
 
 
@@ -38,7 +39,12 @@ class SharingOptions(Options):
     """How numbers become integers, and how large they may be."""
 
     fraction_bits: Annotated[
-        int, Field(ge=6, le=18, description="Bits after the binary point of the rows' numbers")
+        int,
+        Field(
+            ge=6,
+            le=18,
+            description="Bits after the binary point of the rows' numbers; a momentum or weight decay needs 13",
+        ),
     ] = 13
     largest: Annotated[
         float,
@@ -49,7 +55,8 @@ class SharingOptions(Options):
         Field(
             ge=2,
             le=2048,
-            description="How large a score may become in training, a power of two; beyond it, no run",
+            description="How large a score may become in training, a power of two; beyond it, no run. "
+            "A momentum or weight decay needs 32",
         ),
     ] = 32
 
@@ -99,11 +106,18 @@ class SecretSharing(ShareBackend[SharingOptions]):
         return self.options.largest
 
     def protect(self, tokens: Tokens, key: bytes | None) -> Pseudonyms:
-        """Tokens as numbers under the run's key: they name columns, and the columns' numbers are shared afterwards."""
+        """Tokens as numbers under the run's key: they name columns, and the columns' numbers are shared afterwards.
+
+        Raises `ValueError` unless the key has 32 bytes.
+        """
         from fedcore.plugin_api.siphash import siphash
 
-        if key is None or len(key) != 32:
-            raise ValueError("secret_sharing needs the run's key of 32 bytes.")
+        if key is None or len(key) != _RUN_KEY_BYTES:
+            given = "none" if key is None else f"{len(key)} bytes"
+            raise ValueError(
+                f"secret_sharing needs the run's key of {_RUN_KEY_BYTES} bytes, got {given}: the owners agree on it "
+                "before they prepare anything."
+            )
         renaming = derive(key, _PURPOSE, _SIPHASH_KEY_BYTES)
         return Pseudonyms(tokens.codes, tokens.offsets, siphash(tokens.spellings, renaming))
 
