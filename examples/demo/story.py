@@ -76,7 +76,9 @@ def _govern(stage: Stage) -> dict[str, dict[str, Any]]:
 
 def _learn(stage: Stage, settings: Settings) -> None:
     """Four runs, and what comes of them."""
-    stage.teller.heading("4  Four runs: each owner alone, plaintext at the reference host, shares, pseudonyms")
+    stage.teller.heading(
+        "4  Four runs: each owner alone, plaintext at the reference host, shares, pseudonyms"
+    )
     stage.sam("train")
     run = results.compare(stage)[-1]["run"]
     stage.teller.heading("5  What the result is good for")

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property, lru_cache
+from threading import Lock
 from typing import Any, Final
 
 import numpy as np
@@ -190,11 +191,36 @@ def _rate(scales: Scales, rate: float, rows: int) -> Rate:
     return Rate.of(scales, rate, rows)
 
 
+class _Orders:
+    """The orders of rows, epoch after epoch, as the plain training loop draws them. The last two are kept."""
+
+    def __init__(self, seed: int, total: int) -> None:
+        self._seed, self._total = seed, total
+        self._lock = Lock()
+        self._begin()
+
+    def _begin(self) -> None:
+        self._generator = np.random.Generator(np.random.PCG64(self._seed))
+        self._numbers = self._generator.permutation(self._total)
+        self._drawn = 0
+        self._kept: dict[int, NDArray[np.int64]] = {}
+
+    def of(self, epoch: int) -> NDArray[np.int64]:
+        """The order of one epoch; going back further than one epoch begins anew."""
+        with self._lock:
+            if epoch < self._drawn and epoch not in self._kept:
+                self._begin()
+            while self._drawn <= epoch:
+                self._kept[self._drawn] = self._generator.permutation(self._numbers).astype(np.int64)
+                self._kept.pop(self._drawn - 2, None)
+                self._drawn += 1
+            return self._kept[epoch]
+
+
 @lru_cache(maxsize=4)
+def _orders(seed: int, total: int) -> _Orders:
+    return _Orders(seed, total)
+
+
 def _order(seed: int, total: int, epoch: int) -> NDArray[np.int64]:
-    """The order of rows in one epoch, as the plain training loop draws it."""
-    generator = np.random.Generator(np.random.PCG64(seed))
-    numbers = generator.permutation(total)
-    for _ in range(epoch):
-        generator.permutation(numbers)
-    return generator.permutation(numbers).astype(np.int64)
+    return _orders(seed, total).of(epoch)
