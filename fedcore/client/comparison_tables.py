@@ -97,7 +97,7 @@ def _audits(comparison: Comparison) -> list[RenderableType]:
     tables: list[RenderableType] = []
     for audit in comparison.audits:
         tables.append(Text(one_line(f"What attacks find out: {protection_of(audit)}"), style="bold italic"))
-        table = _table("", ("attack", "figure"), ("found", "plain rows", "guessing"))
+        table = _table("", ("attack", "figure"), ("found", "unprotected", "guessing"))
         for figure in audit.figures:
             numbers = (f"{number:.2f}" for number in (figure.found, figure.control, figure.chance))
             table.add_row(shown(figure.attack), shown(figure.figure), *numbers)

@@ -171,11 +171,11 @@ def _audits(comparison: Comparison) -> str:
         for audit in comparison.audits
         for figure in audit.figures
     ]
-    head = ["protection", "attack", "figure", "found", "on plain rows", "by guessing"]
+    head = ["protection", "attack", "figure", "found", "unprotected", "guessing"]
     note = (
         "From 0 to 1, found by the owners themselves on their own hosts, against half of their rows by an attacker who "
-        "knows the other half. An attack that fails on plain rows shows nothing. Shares under “shared” look random to "
-        "each of their holders, so there is nothing to attack unless two of them collude."
+        "knows the other half. An attack that fails on unprotected rows shows nothing. Under “shared” nobody has "
+        "protected tokens to attack; what the finished model gives away it gives away under every protection."
     )
     return f"<h2>What attacks find out</h2>{_table(head, rows, words=3)}<p class=note>{escape(note)}</p>"
 

@@ -21,7 +21,7 @@ from fedcore.owner.reading import first_of, parts_of
 from fedcore.plugin_api.attacks.audit import audit
 from fedcore.plugin_api.attacks.figures import PrivacyAudit
 from fedcore.plugin_api.attacks.stage import Attacked, Unattackable
-from fedcore.plugin_api.backends import TokenBackend
+from fedcore.plugin_api.backends import ShareBackend, TokenBackend
 from fedcore.plugin_api.pipeline import InvalidPipeline
 from fedcore.plugin_api.plugins import InvalidOptions
 from fedcore.plugin_api.readers import DatasetReader, UnreadableDataset
@@ -110,10 +110,11 @@ def _check_backend(governed: Governed, name: str) -> None:
         each
         for each in registry.names("encryption")
         if issubclass(registry.get("encryption", each), TokenBackend)
+        and not issubclass(registry.get("encryption", each), ShareBackend)
     ]
     if name not in usable:
         raise HomeError(
-            f"No backend {name!r} protects tokens here, and only protected tokens can be attacked. Choose one of: "
+            f"No backend {name!r} hands out protected tokens here, and only such can be attacked. Choose one of: "
             f"{', '.join(usable)}."
         )
 

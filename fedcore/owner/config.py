@@ -240,6 +240,9 @@ class DealerService(Section):
     serves: Flag = Field(
         default=False, description="whether this host is the dealer of runs on shares that name it"
     )
+    release_mb: Annotated[int, whole(1, 2**20)] = Field(
+        default=4096, description="MiB of randomness that are dealt for one run at most"
+    )
 
 
 class LedgerSettings(Section):

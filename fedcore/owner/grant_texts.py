@@ -33,7 +33,8 @@ PROTOCOL_TEXTS: Final[dict[Protocol, str]] = {
     Protocol.POOLED: "the preprocessed and protected rows go to the coordinator, with their labels; the scientist gets "
     "the model that it trains on the rows of all owners",
     Protocol.SHARED: "the preprocessed rows go, in two shares that each look random, to two compute owners, which "
-    "train one model together; any two of them and the dealer could read all rows; the scientist gets the model",
+    "train one model with randomness from a dealer; any two of these three could together read the rows of all owners; "
+    "the scientist gets the model",
 }
 STANDING_TEXTS: Final[dict[Standing, str]] = {
     Standing.IN_FORCE: "in force",

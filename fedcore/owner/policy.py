@@ -103,6 +103,7 @@ RULES = Rules(
         uses.shares_are_trained_on_as_shares,
         uses.dealer_is_trusted,
         uses.dealer_and_compute_owners_are_strangers,
+        uses.enough_rows_are_in_a_batch,
         uses.character_steps_are_named,
         uses.teaching_backend_is_named,
         grants.grant_takes_effect,

@@ -14,12 +14,16 @@ from typing import Any, Final, Protocol
 
 from fedcore.owner.peer_pipes import CHUNK_BYTES
 from fedcore.wire.channel import Channel
+from fedcore.wire.codes import RefusalCode
+from fedcore.wire.encoding import WireError
 from fedcore.wire.relay import MAXIMUM_GREETING_BYTES, Greeting
 
 ACKNOWLEDGE_AFTER: Final = 16
 """After how many frames of the peer one without content tells it that they came, if nothing else was sent."""
 MOST_KEPT: Final = 64
 """How many frames may be without acknowledgement before the worker's bytes are left in its pipe."""
+MOST_UNSAID: Final = 64
+"""How many greetings may wait to be answered."""
 
 
 class Websocket(Protocol):
@@ -108,6 +112,8 @@ class Session:
                 await self._open(message)
 
     def _hear(self, greeting: Greeting) -> None:
+        if len(self._to_say) > MOST_UNSAID:
+            raise WireError(RefusalCode.ARTEFACT_INVALID, "the relay brings greetings without end")
         self._channel.greet(greeting.hello)
         self._channel.check_count(greeting.received)
         self._room.set()
@@ -143,6 +149,8 @@ class Session:
         elif opened.data and not self.worker_left.is_set():
             self._to_worker.write(opened.data)
             await self._to_worker.drain()
+        if self._channel.unacknowledged > 2 * MOST_KEPT:
+            raise WireError(RefusalCode.ARTEFACT_INVALID, "the peer sends, and acknowledges nothing")
         unsaid = self._channel.received - self._channel.told
         if not self._has_ended and (opened.is_last or unsaid >= ACKNOWLEDGE_AFTER):
             self._seal(b"")

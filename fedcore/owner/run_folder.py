@@ -108,6 +108,11 @@ class RunFolder:
         found = self.directory.glob("share-*.bin")
         return sorted(found, key=lambda path: int(path.stem.removeprefix("share-")))
 
+    def forget_shares(self) -> None:
+        """Delete the masked parts that an earlier attempt has kept."""
+        for path in self.shares:
+            path.unlink()
+
     def use_shares(self) -> None:
         """Note, before anything is opened, that this run's dealt randomness is used from now on.
 
@@ -150,8 +155,7 @@ class RunFolder:
             shutil.rmtree(self.directory, ignore_errors=True)
         for name in ("ephemeral.key", "contribution.key", "mask.key", "deal.key"):
             (self.directory / name).unlink(missing_ok=True)
-        for path in self.shares:
-            path.unlink()
+        self.forget_shares()
         return kept
 
     def _secret(self, name: str, create: bool) -> bytes:

@@ -19,7 +19,7 @@ from fedcore.owner import sharing_work
 from fedcore.owner.agreement_phases import agreed_key
 from fedcore.owner.datasets import rounded
 from fedcore.owner.describing import compute, describe, inputs_of
-from fedcore.owner.description import LEAST_ROWS, Kind, Sharing
+from fedcore.owner.description import Kind, Sharing
 from fedcore.owner.evidence import Said, only_artefact
 from fedcore.owner.fitting_phases import check_states
 from fedcore.owner.phase_work import Outcome, PhaseWork
@@ -31,7 +31,7 @@ from fedcore.plugin_api.arrays import invalid, pack_arrays, unpack_arrays
 from fedcore.plugin_api.backends import ShareBackend
 from fedcore.sharing.dealing import Seeds
 from fedcore.sharing.masking import MaskKeys
-from fedcore.sharing.plan import plan_of
+from fedcore.sharing.plan import SharedPlan, plan_of
 from fedcore.wire.codes import RefusalCode
 from fedcore.wire.encoding import WireError
 from fedcore.wire.orders import ArtefactRef, Phase
@@ -41,6 +41,9 @@ from fedcore.wire.sealing import KEY_BYTES, open_at_host, seal_to_host
 SHARES: Final = "shares"
 DEALT: Final = "dealt"
 WEIGHTS: Final = "weights"
+MOST_PARTS: Final = 10_000
+"""As many artefacts fit into one report."""
+
 _ROWS: Final = "rows"
 _KEYS: Final = "keys"
 
@@ -80,6 +83,7 @@ def prepare_shares(work: PhaseWork) -> Outcome:
     agreed_key(work)
     check_states(work)
     secret = work.folder.mask_secret(create=True)
+    work.folder.forget_shares()
     sharing = Sharing(secret=str(work.folder.mask_secret_path))
     finished = compute(work, describe(work, Kind.MASK, states=work.folder.states, sharing=sharing))
     started = time.perf_counter()
@@ -110,6 +114,7 @@ def deal(work: PhaseWork) -> Outcome:
     rows = tuple(number for part in keys for number in part.rows)
     columns = _columns(said)
     plan = plan_of(work.spec.training, sharing_work.scales_of(_backend(work)), columns, rows)
+    _check_size(work, plan)
     secret = work.folder.deal_secret(create=True)
     inputs = inputs_of(work, [("keys", b"".join(part.pairs for part in keys))])
     sharing = Sharing(
@@ -126,6 +131,17 @@ def deal(work: PhaseWork) -> Outcome:
         refs.append(_sealed(work, seeds.second + payload.read_bytes(), DEALT, block, second))
     seconds = {**add_seconds(finished), "sealing": time.perf_counter() - started}
     return Outcome(Dealt(), tuple(refs), None, seconds)
+
+
+def _check_size(work: PhaseWork, plan: SharedPlan) -> None:
+    """Refuse to deal more than the dealer's own policy allows, before anything is computed."""
+    limit = work.means.policy.dealer.release_mb * 1024 * 1024
+    if plan.dealt_bytes > limit or plan.blocks >= MOST_PARTS:
+        raise WireError(
+            RefusalCode.TOO_LARGE,
+            f"{plan.dealt_bytes} bytes would be dealt, [dealer] release_mb allows {limit}. Train fewer epochs or "
+            "rows, or with larger batches",
+        )
 
 
 def train_shares(work: PhaseWork) -> Outcome:
@@ -153,7 +169,7 @@ def train_shares(work: PhaseWork) -> Outcome:
     data = work.spool.payload_path(0).read_bytes()
     sharing_work.unpack_weights(data)
     ref = ArtefactRef(role=WEIGHTS, digest=work.spool.keep_artefact(data), size=len(data))
-    trained = Trained(rows=rounded(facts.rows, LEAST_ROWS), curve=None)
+    trained = Trained(rows=rounded(facts.rows, work.offer.round_rows_to), curve=None)
     return Outcome(trained, (ref,), facts.rows, {**add_seconds([facts]), "opening": opening})
 
 

@@ -11,9 +11,10 @@ from fedcore.privacy.planning import LocalPlan, local_plan
 from fedcore.wire.codes import RefusalCode
 from fedcore.wire.orders import Phase
 from fedcore.wire.reports import Report, Spent, Status
-from fedcore.wire.spec import RunSpec
+from fedcore.wire.spec import Protocol, RunSpec
 
 _DECIDED_ELSEWHERE: Final = frozenset({RefusalCode.CANCELLED, RefusalCode.GRANT_REVOKED})
+_OF_NUMBERS: Final = frozenset({RefusalCode.OUT_OF_RANGE, RefusalCode.NOT_FINITE})
 _OF_THE_GATE: Final = frozenset(
     {
         RefusalCode.TOO_FEW_ROWS,
@@ -50,7 +51,8 @@ def tells_of_rows(spec: RunSpec, report: Report) -> bool:
     """Whether an answer depends on rows.
 
     Under an epsilon training that is done says nothing. Work that failed, or whose answer was not let out, may have
-    failed for one row, and whoever asks could choose which; without an epsilon nothing bounds that anyway.
+    failed for one row, and whoever asks could choose which; without an epsilon nothing bounds that anyway. But where
+    rows leave as shares, that a number of them is too large is all that such an answer says, and counts as one.
     """
     if report.phase not in RELEASING:
         return False
@@ -58,6 +60,8 @@ def tells_of_rows(spec: RunSpec, report: Report) -> bool:
     match report.status:
         case Status.DONE:
             return not private or report.phase is not Phase.TRAIN
+        case Status.FAILED if spec.protocol is Protocol.SHARED and report.code in _OF_NUMBERS:
+            return True
         case Status.FAILED:
             return private and report.code not in _DECIDED_ELSEWHERE
         case _:

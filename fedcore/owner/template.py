@@ -93,6 +93,7 @@ serves = false                         # true: train baselines on plaintext that
 
 [dealer]
 serves = false                         # true: deal the randomness of runs on shares that name this host
+release_mb = 4096                      # MiB of randomness that are dealt for one run at most
 
 # [ledger]
 # counter = "/var/lib/fedcore-owner.counter"   # outside this folder, and in no backup of it

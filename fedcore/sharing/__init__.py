@@ -10,8 +10,8 @@ X w = E (f + b) + A f + A b: the first terms each compute owner has shares of, t
 the protocol, and that no two of them put together what they hold.
 
 * A compute owner sees E, and for every batch three openings, all of them uniformly random numbers whatever rows and
-  weights are; how many rows each owner brings, and the run's plan; once an epoch, that no score left its range; in the
-  end its share of the weights.
+  weights are; how many rows each owner brings, and the run's plan; once an epoch, how many scores left their range;
+  in the end its share of the weights.
 * The dealer sees keys and the number of rows, and nothing that depends on a row or weight.
 * The coordinator carries sealed bytes, and adds the two shares of the final weights, which is the model.
 

@@ -6,7 +6,7 @@ random but the plan's digest at the start and, once an epoch, the number of scor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -52,10 +52,10 @@ class Party:
         self._out_of_range = 0
         self._place = 0
 
-    def train(self, blocks: Iterable[Material], progress: Callable[[int], None] | None = None) -> RingVector:
+    def train(self, blocks: Iterable[Material]) -> RingVector:
         """Go through all batches; the answer is this side's share of the final weights.
 
-        `progress` is told the number of batches done. Raises `WireError`: `out_of_range` where a score left its range,
+        Raises `WireError`: `out_of_range` where a score left its range,
         `state_mismatch` where the two sides follow different plans, and what the peer raises.
         """
         if self._peer.exchange(self._plan.digest.encode()) != self._plan.digest.encode():
@@ -72,8 +72,6 @@ class Party:
                 done += 1
                 if batch.ends_epoch:
                     self._check_range(batch)
-                if progress is not None:
-                    progress(done)
         if done != self._plan.batches:
             raise WireError(
                 RefusalCode.ARTEFACT_INVALID, f"{done} of {self._plan.batches} batches were dealt"
@@ -171,7 +169,7 @@ class Party:
             largest = 2 ** (self._plan.scales.score_bits - 1)
             raise out_of_range(
                 f"by batch {batch.number}, {found} scores of the epoch came near {largest} or beyond. Lower the "
-                "learning rate, or give scores more range"
+                "learning rate, or raise score_range"
             )
 
     def _open(self, share: RingVector) -> RingVector:

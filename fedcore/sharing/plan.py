@@ -1,7 +1,8 @@
 """What dealer and compute owners work out alike from the signed run spec: scales, batches, and what is dealt for each.
 
-The order of rows and batches is that of the plain training loop for the same seed, so that the same run on plaintext
-goes through the same batches.
+The order of rows is that of the plain training loop for the same seed. So are the batches, but for the last one of an
+epoch: what is left over belongs to it, so that no batch is small. The model says what the last batch says where a
+learning rate is large, and a batch of a single row would show that row.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ BLOCK_BYTES: Final = 16 * 1024 * 1024
 single batch of more columns than fit makes a larger block."""
 
 _USUAL_RATE: Final = 1e-3
+_LARGEST_DECAY: Final = 1 / 16
 _OPTIONS: Final = {"lr", "momentum", "weight_decay"}
 
 
@@ -80,7 +82,7 @@ class SharedPlan:
 
     @property
     def batches_of_epoch(self) -> int:
-        return -(-self.total // self.batch_size)
+        return max(1, self.total // self.batch_size)
 
     @property
     def batches(self) -> int:
@@ -96,6 +98,12 @@ class SharedPlan:
     def blocks(self) -> int:
         return -(-self.batches // self.batches_of_block)
 
+    @property
+    def dealt_bytes(self) -> int:
+        """How much is dealt for the whole training, but for headers."""
+        of_columns = self.columns + 2 * (self.columns + 1) * self.keeps_velocity
+        return _bytes_of_row(self.loss) * self.total * self.epochs + 8 * of_columns * self.batches
+
     @cached_property
     def digest(self) -> str:
         """SHA-256 over all of the plan: both compute owners compare it before anything is opened."""
@@ -109,9 +117,9 @@ class SharedPlan:
 
     def batch(self, number: int) -> Batch:
         epoch, place = divmod(number, self.batches_of_epoch)
-        start = place * self.batch_size
-        rows = _order(self.seed, self.total, epoch)[start : start + self.batch_size]
-        return Batch(number, rows, place == self.batches_of_epoch - 1)
+        start, is_last = place * self.batch_size, place == self.batches_of_epoch - 1
+        end = self.total if is_last else start + self.batch_size
+        return Batch(number, _order(self.seed, self.total, epoch)[start:end], is_last)
 
     def rate_of(self, rows: int) -> Rate:
         """The learning rate of a batch with so many rows. Raises `WireError` (`out_of_range`)."""
@@ -139,8 +147,8 @@ def plan_of(training: Training, scales: Scales, columns: int, rows: Sequence[int
     )
     if plan.keeps_velocity:
         scales.check_velocity()
-    for size in {min(plan.batch_size, plan.total), plan.total % plan.batch_size or plan.batch_size}:
-        plan.rate_of(size)
+    for number in {0, plan.batches_of_epoch - 1}:
+        plan.rate_of(len(plan.batch(number).rows))
     return plan
 
 
@@ -159,6 +167,8 @@ def _problems(training: Training) -> Iterator[tuple[str, str]]:
         )
     elif wrong := sorted(name for name, value in optimiser.options.items() if not _is_a_number(value)):
         yield "optimiser", f"{', '.join(wrong)} of sgd: each is a finite number from 0"
+    elif _forgets(optimiser.options):
+        yield "optimiser", "under `shared` momentum is below 1, and lr times weight_decay at most 1/16"
     if training.loss not in set(Loss):
         yield "loss", f"{training.loss!r} is none of {', '.join(Loss)}, which can be trained on shares"
     elif training.batch_size > (most := BLOCK_BYTES // _bytes_of_row(Loss(training.loss))):
@@ -179,6 +189,12 @@ def _problems(training: Training) -> Iterator[tuple[str, str]]:
 
 def _is_a_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
+
+
+def _forgets(options: Mapping[str, Any]) -> bool:
+    """Whether weights would forget all but the last batches, and so show these."""
+    decay = float(options.get("lr", _USUAL_RATE)) * float(options.get("weight_decay", 0.0))
+    return float(options.get("momentum", 0.0)) >= 1 or decay > _LARGEST_DECAY
 
 
 def _bytes_of_row(loss: Loss) -> int:

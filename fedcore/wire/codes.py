@@ -135,7 +135,7 @@ EXPLANATIONS: dict[RefusalCode, str] = {
     "deal. Ask the owner to mark it with `dealer = true`, or use another dealer.",
     RefusalCode.SAME_ORGANISATION: "Two roles of the run that must be kept apart are in one organisation, which could "
     "read the other owners' rows: an owner that holds the run's key, its scientist, the coordinator's operator, its "
-    "compute owners, its dealer.",
+    "compute owners, its dealer. Name hosts of different organisations, and submit as a scientist of none of them.",
     RefusalCode.PLUGIN_MISSING: "A plugin of the run is not installed or not allowed at the owner. Ask the owner to "
     "install it and to name its distribution in the policy.",
     RefusalCode.PLUGIN_MISMATCH: "A plugin at the owner has another version or other files than the run pins. "
@@ -154,7 +154,8 @@ EXPLANATIONS: dict[RefusalCode, str] = {
     RefusalCode.KEY_SPENT: "The key pair has opened as many ciphertexts as it may: each tells something of the key. "
     "Make a new pair, and encrypt under it.",
     RefusalCode.OUT_OF_RANGE: "A number, or the result of a calculation, is larger than the encryption backend can "
-    "hold. Scale the data down, or choose options with more room.",
+    "hold. Scale the data down, or choose options with more room; in a training on shares, lower the learning rate or "
+    "raise `score_range`.",
     RefusalCode.MASK_REUSED: "Masks or dealt randomness of this run were used before, and are never used twice. Submit "
     "the run again: it draws new ones.",
     RefusalCode.PLUGIN_CONFINED: "A third-party plugin tried something that its process may not do, or the host "

@@ -77,7 +77,7 @@ class Settled(Message):
 
 
 class Prepared(Message):
-    """The protected training rows are in the report's artefacts (role `features`)."""
+    """The protected training rows are in the report's artefacts (role `features`, or `shares` under `shared`)."""
 
     type: Literal["prepared"] = "prepared"
     rows: Count

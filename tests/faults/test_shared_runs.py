@@ -42,8 +42,8 @@ class Sharing:
 
 def long(plan: RunPlan, epochs: int) -> RunPlan:
     """A training of many small steps, so small that no score leaves its range."""
-    slow = PluginChoice(name="sgd", options={"lr": 0.125})
-    changes = {"epochs": epochs, "batch_size": 32, "optimiser": slow}
+    slow = PluginChoice(name="sgd", options={"lr": 0.01})
+    changes = {"epochs": epochs, "batch_size": 100, "optimiser": slow, "loss": "squared_error"}
     return replace(plan, training=plan.training.model_copy(update=changes))
 
 
@@ -55,7 +55,7 @@ def sharing(running: Running) -> Sharing:
     pipeline = Pipeline(steps=(*steps, PluginChoice(name="hash_columns", options={"columns": _COLUMNS})))
     training = Training(
         optimiser=PluginChoice(name="sgd", options={"lr": 4.0, "momentum": 0.5}),
-        batch_size=64,
+        batch_size=128,
         epochs=6,
         seed=7,
     )
@@ -80,7 +80,7 @@ def test_a_model_trained_on_shares_is_as_good_as_one_on_plaintext(sharing: Shari
     assert report["training"]["loss"] == []
 
 
-def test_no_process_ever_holds_what_would_make_two_sides(sharing: Sharing) -> None:
+def test_while_two_owners_train_no_process_holds_what_would_make_two_sides(sharing: Sharing) -> None:
     """While two owners train, the memory and files of all processes are searched for keys and rows that are not
     theirs."""
     federation = sharing.federation
@@ -152,7 +152,7 @@ class Keys:
 def training(sharing: Sharing, cancel: bool = True) -> Iterator[str]:
     """A run whose two compute owners are in the middle of a long training; it is cancelled afterwards."""
     federation = sharing.federation
-    run = sharing.submit(epochs=150)
+    run = sharing.submit(epochs=600)
 
     def both() -> bool:
         ended = federation.session("sam").run(run)["state"] in ("failed", "expired")

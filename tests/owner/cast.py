@@ -62,7 +62,7 @@ KEYED = PluginChoice(name="keyed_tokens")
 PLAIN = PluginChoice(name="plaintext")
 SHARING = PluginChoice(name="secret_sharing")
 ON_SHARES = Training(
-    optimiser=PluginChoice(name="sgd", options={"lr": 2.0, "momentum": 0.5}), epochs=3, batch_size=32
+    optimiser=PluginChoice(name="sgd", options={"lr": 2.0, "momentum": 0.5}), epochs=3, batch_size=64
 )
 """A training that can be done on shares."""
 LINEAR = PluginChoice(name="linear")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fedcore.wire.codes import RefusalCode
-from fedcore.wire.spec import DatasetVersion, PluginChoice, Protocol
+from fedcore.wire.spec import DatasetVersion, PluginChoice, Protocol, Training
 
 from .attack import Attack
 from .policy_cases import (
@@ -73,6 +73,13 @@ ON_SHARES = [
         RefusalCode.SAME_ORGANISATION,
         "three organisations",
         SHARED.with_policy(peers=peers("South-Bank ")),
+    ),
+    Attack(
+        "the model is to show the single row of the last batch",
+        "enough_rows_are_in_a_batch",
+        RefusalCode.TOO_FEW_ROWS,
+        "larger batches",
+        SHARED.but(spec={"training": Training(batch_size=99)}),
     ),
     Attack(
         "an owner that is no compute owner is to train",

@@ -251,5 +251,6 @@ def test_two_plans_have_the_same_digest_only_where_they_are_the_same() -> None:
 
 def test_a_plan_is_hashable_and_frozen() -> None:
     plan: SharedPlan = plan_of(training(), SCALES, 3, [10])
+    assert hash(plan) == hash(plan_of(training(), SCALES, 3, [10]))
     with pytest.raises(AttributeError):
         plan.rate = 3.0  # type: ignore[misc]

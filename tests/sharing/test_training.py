@@ -156,28 +156,6 @@ def test_the_same_secrets_give_the_same_shares_and_the_same_frames() -> None:
     assert [line.sent for line in one.lines] == [line.sent for line in other.lines]
 
 
-def test_progress_is_told_after_every_batch() -> None:
-    from fedcore.sharing.party import Party
-    from tests.sharing.cast import Shares, lines, together
-
-    parts = parts_of(TWO)
-    plan = plan_for(parts, training())
-    shares, ends = Shares(plan, parts), lines()
-    told: list[int] = []
-
-    class Telling(Party):
-        def train(self, blocks, progress=None):  # type: ignore[no-untyped-def]
-            return super().train(blocks, told.append)
-
-    zeros = np.zeros(7, np.uint64)
-    parties = [
-        Telling(plan, 0, shares.rows(0), zeros, ends[0]),
-        Party(plan, 1, shares.rows(1), zeros, ends[1]),
-    ]
-    _ = together(parties, [shares.first(), shares.second()], ends).shares
-    assert told == list(range(1, plan.batches + 1))
-
-
 @pytest.mark.parametrize("options", OPTIONS, ids=list(OPTIONS))
 @pytest.mark.parametrize("precision", ["float64", "float32"])
 def test_the_model_is_the_one_that_the_plain_loop_trains_on_the_same_rows(

@@ -229,7 +229,7 @@ def test_frames_are_kept_byte_for_byte_until_the_peer_has_acknowledged_them() ->
             olga.frame(gone)
 
 
-def test_no_nonce_serves_twice() -> None:
+def test_every_frame_has_a_number_of_its_own() -> None:
     olga, _ = opened()
     numbers = [sealed(olga, b"the same")[:8] for _ in range(50)]
     assert len(set(numbers)) == 50

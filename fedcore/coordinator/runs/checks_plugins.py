@@ -211,7 +211,8 @@ def _trial_features(kind: ValueKind) -> Features:
 def _renames_under_a_key(registry: Registry, name: str) -> bool:
     """Whether it protects the tokens of pooled rows with a key of the owners."""
     found = registry.of_type(EncryptionBackend, name)
-    return issubclass(found, TokenBackend) and found.key_holders is KeyHolders.OWNERS
+    renames = issubclass(found, TokenBackend) and not issubclass(found, ShareBackend)
+    return renames and found.key_holders is KeyHolders.OWNERS
 
 
 def _shares(registry: Registry, name: str) -> bool:

@@ -5,9 +5,10 @@ to `<id>`. The database says how far an upload is, never the file: after a crash
 continues at the offset that the database knows.
 
 What is kept for how long: features, summaries and models that were sealed for owners are deleted when the run
-ends. The model of a pooled run stays until the run itself is deleted or one of its grants is revoked. The merged
-pseudonymised features of a finished pooled run stay only while every owner's grant allows `download`, and go when
-one of them expires or is revoked. What a scientist has downloaded by then cannot be called back.
+ends. The model of a run under `pooled` or `shared` stays until the run itself is deleted or one of its grants is
+revoked. The merged pseudonymised features of a finished pooled run stay only while every owner's grant allows
+`download`, and go when one of them expires or is revoked. What a scientist has downloaded by then cannot be called
+back.
 """
 
 from __future__ import annotations

@@ -48,10 +48,10 @@ class OwnerWork(Work):
         return granted_limits(self.request, self.grant, self.held)
 
     def organisation_of(self, host: str) -> str:
-        """The organisation of a host of the run as it is compared: case and spaces do not make another one."""
+        """The organisation of a host of the run, as it is compared."""
         peer = self.policy.peer(host)
         name = self.policy.organisation if host == self.facts.host else peer.organisation if peer else host
-        return " ".join(name.casefold().split())
+        return compared(name)
 
     @property
     def subject(self) -> str:
@@ -61,6 +61,11 @@ class OwnerWork(Work):
     def releases(self) -> int:
         """How many runs the grant covers here."""
         return covered_runs(self.limits, self.offer)
+
+
+def compared(organisation: str) -> str:
+    """The name as it is compared: case and spaces do not make another organisation."""
+    return " ".join(organisation.casefold().split())
 
 
 def granted_limits(request: AccessRequest, grant: Grant, held: GrantFacts) -> Limits:

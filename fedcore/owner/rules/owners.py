@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fedcore.owner.facts import Decision
-from fedcore.owner.rules.case import OwnerWork, listed, require
+from fedcore.owner.rules.case import OwnerWork, compared, listed, require
 from fedcore.wire.codes import RefusalCode
 
 
@@ -28,7 +28,7 @@ def scientist_belongs_to_no_owner(work: OwnerWork) -> Decision:
     return require(
         not work.facts.key_is_agreed
         or scientist is None
-        or _same(scientist.organisation) not in _owners_of(work),
+        or compared(scientist.organisation) not in _owners_of(work),
         RefusalCode.SAME_ORGANISATION,
         f"The scientist {scientist and scientist.name} belongs to an organisation that holds the run's key, and could "
         "read the other owners' rows. A scientist of no owner must submit the run.",
@@ -38,7 +38,7 @@ def scientist_belongs_to_no_owner(work: OwnerWork) -> Decision:
 def coordinator_belongs_to_no_owner(work: OwnerWork) -> Decision:
     operator = work.policy.coordinator.organisation
     return require(
-        not work.facts.key_is_agreed or _same(operator) not in _owners_of(work),
+        not work.facts.key_is_agreed or compared(operator) not in _owners_of(work),
         RefusalCode.SAME_ORGANISATION,
         f"The coordinator's operator {operator} holds the run's key as an owner, and could read the other owners' "
         "rows. Run over a coordinator of another organisation.",
@@ -49,9 +49,4 @@ def _owners_of(work: OwnerWork) -> frozenset[str]:
     """The organisations that bring data: of this host and of pinned peers. Two hosts of one are one owner."""
     peers = (work.policy.peer(key) for key in work.facts.spec.hosts)
     organisations = {work.policy.organisation} | {peer.organisation for peer in peers if peer is not None}
-    return frozenset(map(_same, organisations))
-
-
-def _same(organisation: str) -> str:
-    """The name as it is compared: case and spaces do not make another organisation."""
-    return " ".join(organisation.casefold().split())
+    return frozenset(map(compared, organisations))

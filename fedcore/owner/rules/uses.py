@@ -98,6 +98,17 @@ def dealer_and_compute_owners_are_strangers(work: OwnerWork) -> Decision:
     )
 
 
+def enough_rows_are_in_a_batch(work: OwnerWork) -> Decision:
+    """With a large learning rate the model shows the last batch. (No batch is smaller than the spec says.)"""
+    size, least = work.facts.spec.training.batch_size, work.offer.minimum_rows
+    return require(
+        work.facts.spec.protocol is not Protocol.SHARED or size >= least,
+        RefusalCode.TOO_FEW_ROWS,
+        f"A batch of {size} rows could show in the model, {work.subject} minimum_rows is {least}. Train with larger "
+        "batches, or lower the minimum.",
+    )
+
+
 def character_steps_are_named(work: OwnerWork) -> Decision:
     unnamed = [step for step in work.plugins.character_steps if step not in work.offer.character_steps]
     return require(

@@ -6,8 +6,8 @@ times the residuals. The sums over rows are left to whoever opens, as that needs
 slots.
 
 **Who sees what.** The training side learns the gradient of each step, and of many steps with weights of its choice it
-can compute `X'X` and `X'y`: what statistics would have shown in one step (`statistics`). **What it costs.** Some ten
-thousand times the plaintext step, and one opening for each column and step, which count against the key: `python -m
+can compute `X'X` and `X'y`: what statistics would have shown in one step (`statistics`). **What it costs.** Far more
+than the plaintext step, and one opening for each column and step, which count against the key: `python -m
 benchmarks ckks` measures it. Where `X'X` may be opened, `statistics` gives the minimum at once.
 """
 

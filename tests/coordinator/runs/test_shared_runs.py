@@ -17,7 +17,7 @@ from fedcore.coordinator.runs.training import train
 from fedcore.plugin_api.arrays import pack_arrays
 from fedcore.plugin_api.serialise import unpack_model
 from fedcore.wire.orders import ArtefactRef, Phase
-from fedcore.wire.reports import Prepared, Trained, TrainingCurve
+from fedcore.wire.reports import Trained, TrainingCurve
 from fedcore.wire.spec import EarlyStopping, PluginChoice, Protocol, Training
 
 SGD = PluginChoice(name="sgd", options={"lr": 0.5})
@@ -220,9 +220,3 @@ def test_shares_that_add_up_to_no_weights_end_the_run(
     monkeypatch.setattr(world.south, "_train_shares", anything)
     run = world.drive(shared)
     assert (run.state, run.code) == (RunState.FAILED, "out_of_range")
-
-
-def test_what_is_prepared_says_nothing_exact_of_rows(world: Any, shared: Run) -> None:
-    run = world.drive(shared)
-    prepared = [order.reported.result for order in run.orders.filter(phase=Phase.PREPARE)]
-    assert all(isinstance(result, Prepared) and result.rows == 100 for result in prepared)

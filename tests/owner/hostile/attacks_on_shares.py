@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from fedcore.wire.codes import RefusalCode
 from fedcore.wire.orders import Phase
-from fedcore.wire.spec import PluginChoice, Protocol
+from fedcore.wire.spec import PluginChoice, Protocol, Training
 from tests.faults.wrong_orders import Wrong
 from tests.owner.hostile.attack import Attack, Orders
 from tests.owner.hostile.forging import attack_on_rule, forged, other_dataset, own_dataset, rewritten
@@ -54,6 +54,12 @@ OWNER: Final = [
         RefusalCode.SAME_ORGANISATION,
         forged(Protocol.SHARED),
         policy=rewritten('organisation = "referee-org"', 'organisation = "south-org"'),
+    ),
+    attack_on_rule(
+        "the model is to show the single row of the last batch",
+        "enough_rows_are_in_a_batch",
+        RefusalCode.TOO_FEW_ROWS,
+        forged(Protocol.SHARED, spec={"training": Training(batch_size=1)}),
     ),
     attack_on_rule(
         "an owner that is no compute owner is to train",
