@@ -6,8 +6,8 @@ connection.
 input sharing, of training and of both, and the weights with the bias last.
 
 Everything is as CrypTen has it when nothing is set: 16 bits of fraction, its own sigmoid, and triples that the first
-party makes, within the training. Its converter of ONNX models, which training does not touch, needs modules that are
-gone from torch; empty ones stand in for it.
+party makes, within the training. Its converter of ONNX models, which training does not touch, is for older versions
+of torch: an empty module stands in for it.
 """
 
 from __future__ import annotations

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sysconfig
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -28,6 +30,7 @@ from fedcore.plugin_api import LabelledRows
 from fedcore.sharing.plan import SharedPlan
 from fedcore.wire.spec import Training
 
+HERE: Final = Path(__file__).parent
 TURNS: Final = 3
 LONGEST: Final = 600
 """Seconds after which a peer's run counts as failed."""
@@ -39,7 +42,7 @@ class Peer:
     what else it lacks from this environment."""
 
     name: str
-    script: str
+    script: Path
     requirements: tuple[str, ...]
     borrows: bool = False
 
@@ -80,13 +83,13 @@ class Taken:
 
 CRYPTEN: Final = Peer(
     "CrypTen 0.4.1",
-    "crypten_peer.py",
+    HERE / "crypten_peer.py",
     ("crypten==0.4.1", "omegaconf==2.3.0", "antlr4-python3-runtime==4.9.3"),
     borrows=True,
 )
 SPU: Final = Peer(
     "SPU 0.9.5",
-    "spu_peer.py",
+    HERE / "spu_peer.py",
     (
         "spu==0.9.5",
         "jax==0.4.34",
@@ -155,26 +158,34 @@ def _add_ours(ours: Taken, task: Task) -> None:
 
 def _answer(peer: Peer, python: Path, task: Task, folder: Path) -> dict[str, Any]:
     """What the script prints last. Raises `PeerAbsent` with the last line of its errors."""
-    script = Path(__file__).with_name(peer.script)
-    command = [str(python), "-P", str(script), str(folder)]
+    command = [str(python), "-P", str(peer.script), str(folder)]
     command += ["--batch-size", str(task.plan.batch_size), "--rate", str(rate_of(task.training))]
     try:
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=LONGEST,
-            env=_environment(peer.borrows),
-        )
-        return dict(json.loads(done.stdout.strip().splitlines()[-1]))
+        status, output, errors = _outcome(command, _environment(peer.borrows))
     except subprocess.TimeoutExpired:
         raise PeerAbsent(f"{peer.name} did not end within {LONGEST} s; run it on a faster machine") from None
-    except subprocess.CalledProcessError as failed:
-        last = (failed.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise PeerAbsent(
-            f"{peer.name} fails ({last}); delete {python.parents[1]}, and it is made anew"
-        ) from None
+    if status:
+        last = (errors.strip().splitlines() or ["no reason given"])[-1]
+        raise PeerAbsent(f"{peer.name} fails ({last}); delete {python.parents[1]}, and it is made anew")
+    return dict(json.loads(output.strip().splitlines()[-1]))
+
+
+def _outcome(command: Sequence[str], environment: Mapping[str, str]) -> tuple[int, str, str]:
+    """Exit status, output and errors of a process. Its parties are processes too: none outlives it."""
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        start_new_session=True,
+    ) as process:
+        try:
+            output, errors = process.communicate(timeout=LONGEST)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    return process.returncode, output, errors
 
 
 def rate_of(training: Training) -> float:
