@@ -190,7 +190,8 @@ def _outcome(command: Sequence[str], environment: Mapping[str, str]) -> tuple[in
 
 def rate_of(training: Training) -> float:
     """The learning rate of the difference of the two outputs, which moves twice as fast as each."""
-    return 2 * float(training.optimiser.options["lr"])
+    rate: Any = training.optimiser.options["lr"]
+    return 2 * float(rate)
 
 
 def _environment(borrows: bool) -> dict[str, str]:

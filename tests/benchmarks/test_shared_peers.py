@@ -15,7 +15,7 @@ from scipy.sparse import csr_matrix
 
 from benchmarks import shared_peers
 from benchmarks.benchmark import Goal, PeerAbsent
-from benchmarks.shared import SCALES, training_for
+from benchmarks.shared import RATES, SCALES, training_for
 from benchmarks.shared_peers import CRYPTEN, SPU, Peer, Taken, Task, against_peers, rate_of, row_of
 from benchmarks.spu_peer import Batches
 from fedcore.plugin_api import LabelledRows, Matrix
@@ -82,7 +82,7 @@ def test_batches_are_shared_out_by_names_of_their_own(task: Task, tmp_path: Path
 
 
 def test_the_difference_of_two_outputs_moves_at_twice_the_rate_of_the_run(task: Task) -> None:
-    assert rate_of(task.training) == 2 * task.training.optimiser.options["lr"]
+    assert rate_of(task.training) == 2 * RATES[Loss.CROSS_ENTROPY]
 
 
 def test_totals_are_sums_of_medians_and_the_value_says_how_many_times_ours_the_peer_takes(task: Task) -> None:
