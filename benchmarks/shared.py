@@ -93,8 +93,8 @@ class Shared(Benchmark):
             comparison, seconds = self._online_1024(rows, loss)
             direct[loss] = seconds
             yield comparison
-        yield from self._whole_runs(direct)
         yield from against_peers(task_of(rows), PEERS, self.goals)
+        yield from self._whole_runs(direct)
 
     def _online(self, rows: Rows, loss: Loss, batch: int) -> Iterator[Comparison]:
         given = dealt(plan_for(rows, loss, batch), rows.owners)
