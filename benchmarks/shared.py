@@ -5,7 +5,7 @@ Two owners, character 1-3-grams hashed into 300 columns, two epochs; all request
 *Online* is what the two compute owners' processes take from the first opening to the last, with a pipe between them;
 the baseline is one linear layer with autograd and `torch.optim.SGD` on one thread, on the same rows in the same order.
 *A whole run* goes over real processes: what preparing, dealing, training and all sending took, by the coordinator's
-clock.
+clock. *Against* CrypTen and SPU: see `shared_peers`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from benchmarks.benchmark import Benchmark, Comparison, Goal, median
 from benchmarks.lines import REAL, has_real_lines, request_files
 from benchmarks.owners import COLUMN, owners_of
 from benchmarks.shared_parties import Dealt, dealt, trained
+from benchmarks.shared_peers import CRYPTEN, SPU, Task, against_peers
 from examples.demo.data import make_offers
 from examples.demo.governance import approve_waiting
 from examples.demo.opening import session_of, start_everything
@@ -51,6 +52,10 @@ SQUARED_WEIGHTS: Final = "squared error, furthest weight from plaintext"
 LOGISTIC_AUC: Final = "logistic, ROC AUC from plaintext"
 SQUARED_RUN, LOGISTIC_RUN = "squared error, a whole run", "logistic, a whole run"
 RELAY: Final = "through the relay, batch 1,024"
+PEERS: Final = {
+    "logistic, batch 1,024, against CrypTen": CRYPTEN,
+    "logistic, batch 1,024, against SPU": SPU,
+}
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,7 @@ class Shared(Benchmark):
         SQUARED_RUN: Goal(8.0, "s", at_least=False),
         LOGISTIC_RUN: Goal(12.0, "s", at_least=False),
         RELAY: Goal(3.0, "s", at_least=False),
+        **dict.fromkeys(PEERS, Goal(5.0)),
     }
 
     def measure(self) -> Iterator[Comparison]:
@@ -87,6 +93,7 @@ class Shared(Benchmark):
             comparison, seconds = self._online_1024(rows, loss)
             direct[loss] = seconds
             yield comparison
+        yield from against_peers(task_of(rows), PEERS, self.goals)
         yield from self._whole_runs(direct)
 
     def _online(self, rows: Rows, loss: Loss, batch: int) -> Iterator[Comparison]:
@@ -180,6 +187,13 @@ def training_for(loss: Loss, batch: int) -> Training:
 def plan_for(rows: Rows, loss: Loss, batch: int) -> SharedPlan:
     sizes = [len(owner.labels) for owner in rows.owners]
     return plan_of(training_for(loss, batch), SCALES, COLUMNS, sizes)
+
+
+def task_of(rows: Rows) -> Task:
+    """Logistic regression with 1,024 rows in a batch, as peers train it."""
+    loss, batch = Loss.CROSS_ENTROPY, 1024
+    plan, training = plan_for(rows, loss, batch), training_for(loss, batch)
+    return Task(rows.owners, *_dense(rows), plan, training, lambda weights: auc_of(rows.kept_back, weights))
 
 
 def run_plan(loss: Loss, batch: int) -> RunPlan:
