@@ -91,8 +91,12 @@ class SharedPlan:
     @cached_property
     def batches_of_block(self) -> int:
         rows = min(self.batch_size, self.total)
+        left_over = self.total - rows * self.batches_of_epoch
         of_columns = self.columns + 2 * (self.columns + 1) * self.keeps_velocity
-        return max(1, BLOCK_BYTES // (_bytes_of_row(self.loss) * rows + 8 * of_columns))
+        of_row = _bytes_of_row(self.loss)
+        # Of some batches in a row one more ends an epoch, and so is larger, than fits their number.
+        of_batch = of_row * (rows + left_over / self.batches_of_epoch) + 8 * of_columns
+        return max(1, int((BLOCK_BYTES - of_row * left_over) / of_batch))
 
     @property
     def blocks(self) -> int:
@@ -171,7 +175,7 @@ def _problems(training: Training) -> Iterator[tuple[str, str]]:
         yield "optimiser", "under `shared` momentum is below 1, and lr times weight_decay at most 1/16"
     if training.loss not in set(Loss):
         yield "loss", f"{training.loss!r} is none of {', '.join(Loss)}, which can be trained on shares"
-    elif training.batch_size > (most := BLOCK_BYTES // _bytes_of_row(Loss(training.loss))):
+    elif training.batch_size > (most := BLOCK_BYTES // (2 * _bytes_of_row(Loss(training.loss)))):
         yield (
             "batch_size",
             f"under `shared` with {training.loss} a batch has at most {most} rows, for as many can be dealt at once",

@@ -23,7 +23,7 @@ PARTS = [rows_of(1, 50, 4), rows_of(2, 33, 4)]
 
 @pytest.fixture(params=list(Loss), ids=[loss.value for loss in Loss])
 def shares(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Shares:
-    monkeypatch.setattr(planning, "BLOCK_BYTES", 46_000 if request.param is Loss.CROSS_ENTROPY else 2_500)
+    monkeypatch.setattr(planning, "BLOCK_BYTES", 52_000 if request.param is Loss.CROSS_ENTROPY else 2_500)
     plan = plan_for(PARTS, training(request.param.value, batch_size=10, epochs=2, momentum=0.5))
     assert plan.blocks >= 4
     assert plan.batches_of_block >= 2
