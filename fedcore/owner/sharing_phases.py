@@ -30,8 +30,10 @@ from fedcore.owner.spool import make_directory
 from fedcore.plugin_api.arrays import invalid, pack_arrays, unpack_arrays
 from fedcore.plugin_api.backends import ShareBackend
 from fedcore.sharing.dealing import Seeds
+from fedcore.sharing.joining import unpack_weights
 from fedcore.sharing.masking import MaskKeys
 from fedcore.sharing.plan import SharedPlan, plan_of
+from fedcore.sharing.scales import Scales
 from fedcore.wire.codes import RefusalCode
 from fedcore.wire.encoding import WireError
 from fedcore.wire.orders import ArtefactRef, Phase
@@ -113,7 +115,7 @@ def deal(work: PhaseWork) -> Outcome:
     keys = [_keys_of(work, said[owner]) for owner in work.roster]
     rows = tuple(number for part in keys for number in part.rows)
     columns = _columns(said)
-    plan = plan_of(work.spec.training, sharing_work.scales_of(_backend(work)), columns, rows)
+    plan = plan_of(work.spec.training, Scales.of(_backend(work)), columns, rows)
     _check_size(work, plan)
     secret = work.folder.deal_secret(create=True)
     inputs = inputs_of(work, [("keys", b"".join(part.pairs for part in keys))])
@@ -167,7 +169,7 @@ def train_shares(work: PhaseWork) -> Outcome:
     finally:
         work.spool.forget_inputs()
     data = work.spool.payload_path(0).read_bytes()
-    sharing_work.unpack_weights(data)
+    unpack_weights(data, columns)
     ref = ArtefactRef(role=WEIGHTS, digest=work.spool.keep_artefact(data), size=len(data))
     trained = Trained(rows=rounded(facts.rows, work.offer.round_rows_to), curve=None)
     return Outcome(trained, (ref,), facts.rows, {**add_seconds([facts]), "opening": opening})

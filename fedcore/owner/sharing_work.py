@@ -22,10 +22,9 @@ from fedcore.plugin_api.arrays import invalid, pack_arrays, unpack_arrays
 from fedcore.plugin_api.backends import ShareBackend
 from fedcore.plugin_api.models import LabelledRows, ModelType
 from fedcore.plugin_api.ring import RingVector
-from fedcore.plugin_api.values import Matrix
 from fedcore.sharing.dealing import Dealer, Seeds
 from fedcore.sharing.dealt import FirstMaterial, Material, SecondMaterial
-from fedcore.sharing.joining import CLASSES, WEIGHTS, initial_weights, linear_names
+from fedcore.sharing.joining import initial_parameters, initial_weights, linear_names, pack_weights
 from fedcore.sharing.masking import MaskKeys, SharedRows, mask_rows, pack_masked, unpack_masked
 from fedcore.sharing.party import Party
 from fedcore.sharing.plan import SharedPlan, plan_of
@@ -36,14 +35,9 @@ from fedcore.wire.sealing import KEY_BYTES
 PAIR_BYTES: Final = 2 * KEY_BYTES
 
 
-def scales_of(backend: ShareBackend[Any]) -> Scales:
-    """The fixed point that a backend says. Raises `WireError` (`out_of_range`)."""
-    return Scales(backend.fraction_bits, backend.score_bits)
-
-
 def plan(work: Work, backend: ShareBackend[Any]) -> SharedPlan:
     """The run's plan, as both compute owners and the dealer work it out."""
-    return plan_of(work.training, scales_of(backend), work.sharing.columns, work.sharing.rows)
+    return plan_of(work.training, Scales.of(backend), work.sharing.columns, work.sharing.rows)
 
 
 def masked(work: Work, part: int, rows: LabelledRows, backend: ShareBackend[Any]) -> bytes:
@@ -79,15 +73,7 @@ def train(work: Work, backend: ShareBackend[Any], model: ModelType[Any], clock: 
         share = Party(followed, side, rows, weights, peer).train(
             _material(followed, side, work.inputs[parts:])
         )
-    return pack_arrays({WEIGHTS: share})
-
-
-def unpack_weights(data: bytes) -> RingVector:
-    """A share of the weights from bytes. Raises `WireError` (`artefact_invalid`)."""
-    arrays, _ = unpack_arrays(data)
-    if set(arrays) != {WEIGHTS} or arrays[WEIGHTS].dtype != np.uint64 or arrays[WEIGHTS].ndim != 1:
-        raise invalid("this is no share of weights")
-    return arrays[WEIGHTS]
+    return pack_weights(share)
 
 
 def mapped(path: Path) -> memoryview:
@@ -102,8 +88,7 @@ def _initial(work: Work, followed: SharedPlan, model: ModelType[Any], side: int)
     """The initial weights are public: the first side holds them, the second one holds zeros."""
     if side:
         return np.zeros(followed.columns + 1, np.uint64)
-    nothing = Matrix(np.zeros(1, np.int64), np.empty(0, np.int32), np.empty(0, np.float32), followed.columns)
-    parameters = model.initial(nothing, CLASSES, work.training)
+    parameters = initial_parameters(model, followed.columns, work.training)
     return initial_weights(parameters, linear_names(model), followed.scales)
 
 

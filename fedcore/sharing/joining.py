@@ -12,15 +12,17 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fedcore.plugin_api.arrays import invalid
+from fedcore.plugin_api.arrays import invalid, pack_arrays, unpack_arrays
 from fedcore.plugin_api.ciphers import out_of_range
 from fedcore.plugin_api.models import ModelType, Parameters
 from fedcore.plugin_api.ring import RingVector
+from fedcore.plugin_api.values import Matrix
 from fedcore.sharing.scales import Scales
+from fedcore.wire.spec import Training
 
 CLASSES: Final = 2
 WEIGHTS: Final = "weights"
-"""The array's name in a compute owner's share of the final weights."""
+"""The array's name in a share of the final weights."""
 
 
 def linear_names(model: ModelType[Any]) -> tuple[str, str]:
@@ -31,6 +33,26 @@ def linear_names(model: ModelType[Any]) -> tuple[str, str]:
             f"model {model.name} is not linear with these options, so it cannot be trained on shares"
         )
     return names
+
+
+def initial_parameters(model: ModelType[Any], columns: int, training: Training) -> Parameters:
+    """The model's initial parameters for two classes: public, and the same for all who have the run spec."""
+    nothing = Matrix(np.zeros(1, np.int64), np.empty(0, np.int32), np.empty(0, np.float32), columns)
+    return model.initial(nothing, CLASSES, training)
+
+
+def pack_weights(share: RingVector) -> bytes:
+    """A compute owner's share of the final weights as bytes."""
+    return pack_arrays({WEIGHTS: share})
+
+
+def unpack_weights(data: bytes, columns: int) -> RingVector:
+    """A share of the weights of so many columns, then of the bias. Raises `WireError` (`artefact_invalid`)."""
+    arrays, _ = unpack_arrays(data)
+    share = arrays.get(WEIGHTS)
+    if len(arrays) != 1 or share is None or share.dtype != np.uint64 or share.shape != (columns + 1,):
+        raise invalid(f"this is no share of the weights of {columns} columns")
+    return share
 
 
 def initial_weights(parameters: Parameters, names: tuple[str, str], scales: Scales) -> RingVector:

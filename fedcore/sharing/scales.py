@@ -18,8 +18,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, Self
 
+from fedcore.plugin_api.backends import ShareBackend
 from fedcore.plugin_api.ciphers import out_of_range
 
 RING_BITS: Final = 63
@@ -45,6 +46,11 @@ class Scales:
 
     fraction_bits: int
     score_bits: int
+
+    @classmethod
+    def of(cls, backend: ShareBackend[Any]) -> Self:
+        """What a backend says. Raises `WireError` (`out_of_range`)."""
+        return cls(backend.fraction_bits, backend.score_bits)
 
     def __post_init__(self) -> None:
         if not (1 <= self.fraction_bits <= 20 and 2 <= self.score_bits <= 12):

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from fedcore.owner.sharing_phases import Keys
-from fedcore.owner.sharing_work import unpack_weights
 from fedcore.plugin_api.arrays import pack_arrays
-from fedcore.sharing.joining import WEIGHTS
+from fedcore.sharing.joining import WEIGHTS, unpack_weights
 from fedcore.sharing.masking import MASKED, unpack_masked
 from fedcore.wire.codes import RefusalCode
 from fedcore.wire.encoding import WireError
@@ -25,7 +24,7 @@ GOOD = {
 UNPACK: dict[str, Callable[[bytes], Any]] = {
     "masked rows": lambda data: unpack_masked(data, WIDTH),
     "keys": Keys.unpack,
-    "weights": unpack_weights,
+    "weights": lambda data: unpack_weights(data, 4),
 }
 KINDS = pytest.mark.parametrize("kind", list(GOOD))
 
@@ -161,13 +160,14 @@ SHARE = np.zeros(5, np.uint64)
         {WEIGHTS: SHARE.view(np.int64)},
         {WEIGHTS: SHARE.astype(np.float64)},
         {WEIGHTS: SHARE.reshape(5, 1)},
+        {WEIGHTS: SHARE[:4]},
         {WEIGHTS: np.uint64(3) * np.ones((), np.uint64)},
     ],
 )
 def test_shares_of_weights_that_do_not_fit_are_refused(arrays: dict[str, Any]) -> None:
     with pytest.raises(WireError) as caught:
-        unpack_weights(pack_arrays({name: np.asarray(array) for name, array in arrays.items()}))
+        unpack_weights(pack_arrays({name: np.asarray(array) for name, array in arrays.items()}), 4)
     assert (caught.value.code, caught.value.detail) == (
         RefusalCode.ARTEFACT_INVALID,
-        "this is no share of weights",
+        "this is no share of the weights of 4 columns",
     )

@@ -17,7 +17,7 @@ from fedcore.owner.peer_pipes import FROM_PEER, TO_PEER
 from fedcore.owner.reading import Clock
 from fedcore.plugin_api.arrays import pack_arrays
 from fedcore.sharing import plan as planning
-from fedcore.sharing.joining import final_parameters, linear_names
+from fedcore.sharing.joining import final_parameters, linear_names, unpack_weights
 from fedcore.sharing.masking import MaskKeys
 from fedcore.wire.codes import RefusalCode
 from fedcore.wire.encoding import WireError
@@ -127,7 +127,7 @@ def test_two_workers_train_from_the_files_what_plaintext_training_gives(
     folder: Path, pipes: tuple[Path, Path]
 ) -> None:
     assert len(list(folder.glob("dealt-1-*"))) > 3
-    one, other = (sharing_work.unpack_weights(data) for data in both(folder, pipes))
+    one, other = (unpack_weights(data, 4) for data in both(folder, pipes))
     initial = MODEL.initial(PARTS[0].features, 2, CHOICE)
     names = linear_names(MODEL)
     found = final_parameters((one, other), initial, names, SCALES)

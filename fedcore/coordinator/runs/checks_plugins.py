@@ -137,7 +137,7 @@ def check_sharing(
         return
     try:
         chosen = backend(spec.backend.options)
-        scales = Scales(chosen.fraction_bits, chosen.score_bits)
+        scales = Scales.of(chosen)
         plan_of(spec.training, scales, 1, [spec.training.batch_size])
     except InvalidOptions as error:
         for option, problem in error.problems.items():

@@ -8,19 +8,22 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from fedcore.coordinator.plugins import installed
 from fedcore.coordinator.runs import storage
 from fedcore.coordinator.runs.merging import BadContribution
 from fedcore.coordinator.runs.models import Artefact, Run, RunOrder
-from fedcore.plugin_api.arrays import unpack_arrays
 from fedcore.plugin_api.backends import ShareBackend
 from fedcore.plugin_api.models import ModelType
 from fedcore.plugin_api.ring import RingVector
 from fedcore.plugin_api.serialise import StoredModel
-from fedcore.plugin_api.values import Matrix, ValueKind
-from fedcore.sharing.joining import CLASSES, WEIGHTS, final_parameters, linear_names
+from fedcore.plugin_api.values import ValueKind
+from fedcore.sharing.joining import (
+    CLASSES,
+    final_parameters,
+    initial_parameters,
+    linear_names,
+    unpack_weights,
+)
 from fedcore.sharing.scales import Scales
 from fedcore.wire.codes import RefusalCode
 from fedcore.wire.encoding import WireError
@@ -36,13 +39,12 @@ def joined_model(run: Run, model: ModelType[Any]) -> tuple[StoredModel, dict[str
     first, second = (orders[host] for host in run.spec.compute_owners)
     backend: ShareBackend[Any] = installed().of_type(ShareBackend, run.backend)(run.spec.backend.options)  # type: ignore[type-abstract]
     columns = _columns(run)
-    nothing = Matrix(np.zeros(1, np.int64), np.empty(0, np.int32), np.empty(0, np.float32), columns)
-    initial = model.initial(nothing, CLASSES, run.spec.training)
+    initial = initial_parameters(model, columns, run.spec.training)
     parameters = final_parameters(
         (_share(first, columns), _share(second, columns)),
         initial,
         linear_names(model),
-        Scales(backend.fraction_bits, backend.score_bits),
+        Scales.of(backend),
     )
     stored = StoredModel(run.spec.model, CLASSES, ValueKind.MATRIX, columns, 0, parameters)
     return stored, _facts(run, first)
@@ -60,17 +62,11 @@ def _share(order: RunOrder, columns: int) -> RingVector:
     if artefact is None:
         raise BadContribution(order.host, RefusalCode.ARTEFACT_INVALID, "its share of the weights is gone")
     try:
-        arrays, _ = unpack_arrays(storage.file_of(artefact).read_bytes())
+        return unpack_weights(storage.file_of(artefact).read_bytes(), columns)
     except OSError as error:
         raise BadContribution(order.host, RefusalCode.STORAGE_FAILED, str(error)) from None
     except WireError as error:
         raise BadContribution(order.host, error.code, error.detail) from None
-    share = arrays.get(WEIGHTS)
-    if len(arrays) != 1 or share is None or share.dtype != np.uint64 or share.shape != (columns + 1,):
-        raise BadContribution(
-            order.host, RefusalCode.ARTEFACT_INVALID, "its share of the weights has another form"
-        )
-    return share
 
 
 def _facts(run: Run, order: RunOrder) -> dict[str, Any]:
