@@ -25,7 +25,7 @@ def plans(columns: Sequence[str], notary: str) -> list[RunPlan]:
         purpose=PURPOSE,
         pipeline=pipeline(columns),
         training=Training(
-            optimiser=PluginChoice(name="sgd", options={"lr": 8.0, "momentum": 0.9}),
+            optimiser=PluginChoice(name="sgd", options={"lr": 2.0, "momentum": 0.9}),
             batch_size=256,
             epochs=5,
             seed=2021,

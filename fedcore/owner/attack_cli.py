@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fedcore.owner.console import HomeOption, add_row, errors, say, show_table, table, told_plainly
+from fedcore.owner.console import HomeOption, add_row, errors, say, say_lines, show_table, table, told_plainly
 from fedcore.owner.home import DEFAULT_HOME, Home
 from fedcore.plugin_api.attacks.figures import AttackFigure, PrivacyAudit
 
@@ -45,7 +45,7 @@ def attack(
         wish = Wish(dataset, pipeline, backend, minimum_count, tuple(column or ()), rows)
         found = attack(place, wish, lambda told: say(f"{told} …", to=errors))
         if as_json:
-            typer.echo(json.dumps(found.to_json(), indent=2))
+            say_lines(json.dumps(found.to_json(), indent=2))
         else:
             _show(found)
 

@@ -79,6 +79,7 @@ def _world(folder: Path) -> Any:
         sam_key=_key_of(people["sam"]),
         eve=people["eve"],
         owners={"north": people["olga"], "south": people["paul"]},
+        deal=hosts["lab"],
         rung=[],
         **hosts,
     )

@@ -100,10 +100,10 @@ def test_it_runs_to_its_end_and_leaves_nothing_running(told: Told) -> None:
     assert not list(processes_at_home_in(told.work))
 
 
-def test_three_runs_are_compared(told: Told) -> None:
+def test_four_runs_are_compared(told: Told) -> None:
     reports = json.loads((told.work / "university" / "reports.json").read_text())
-    assert [report["protocol"] for report in reports] == ["local", "reference", "pooled"]
-    assert reports[2]["backend"]["pseudonymised"]
+    assert [report["protocol"] for report in reports] == ["local", "reference", "shared", "pooled"]
+    assert reports[3]["backend"]["pseudonymised"]
     assert reports[0]["owners"][0]["bytes_sent"] == 0
     assert (told.work / "report.html").stat().st_size > 100_000
     for text in ("none is shared", "lines look like attacks", "accuracy 0."):
@@ -170,7 +170,7 @@ def test_the_ledger_charges_the_private_run_and_bounds_no_other(told: Told) -> N
     with open_ledger(told.home("north-hospital")) as ledger:
         assert ledger.spent(1e-6, dataset=PORTAL) == pytest.approx(EPSILON * 1_000_000, rel=0.02)
         assert ledger.spent(1e-6, dataset=DATASET) is None
-        assert len(ledger.booked(dataset=DATASET)) == 3
+        assert len(ledger.booked(dataset=DATASET)) == 4
     assert re.search(rf"{PORTAL} 1 0\.8 0\.2 1e-06 1 0", told.words)
 
 

@@ -168,14 +168,15 @@ def test_organisations_hand_down_nothing_of_the_users_environment(
     assert not {"BROKER_URL", "AWS_SECRET_ACCESS_KEY"} & set(environment)
 
 
-def test_the_three_plans_differ_in_protocol_and_protection_only() -> None:
-    local, reference, pooled = plans(["target"], SigningKey.generate().public)
+def test_the_four_plans_differ_in_protocol_and_protection_only() -> None:
+    local, reference, shared, pooled = plans(["target"], SigningKey.generate().public)
 
     def same(plan: RunPlan) -> object:
         return plan.pipeline, plan.model, plan.training
 
-    assert same(local) == same(reference) == same(pooled)
-    assert [str(plan.protocol) for plan in (local, reference, pooled)] == ["local", "reference", "pooled"]
+    assert same(local) == same(reference) == same(shared) == same(pooled)
+    found = [str(plan.protocol) for plan in (local, reference, shared, pooled)]
+    assert found == ["local", "reference", "shared", "pooled"]
 
 
 def reports(pooled_f1: float, pooled_auc: float) -> list[dict[str, object]]:

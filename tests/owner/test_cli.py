@@ -130,7 +130,7 @@ def test_without_a_purpose_init_asks_no_further_and_every_grant_waits(
         ("releases", "has no value"),
         ("releases=many", "valid integer"),
         ("releases=-1", "greater than or equal to 0"),
-        ("protocols=magic", "'local', 'reference' or 'pooled'"),
+        ("protocols=magic", "'local', 'reference', 'pooled' or 'shared'"),
         ("purpose=x", "Did you mean `purposes`?"),
         ("download=perhaps", "valid boolean"),
     ],

@@ -283,7 +283,7 @@ def test_an_edit_of_the_ceilings_changes_how_grants_stand(
     ("old", "new", "why"),
     [
         ('purposes = ["security-research"]', 'purposes = ["research"]', "the purpose security-research"),
-        ('protocols = ["local", "reference", "pooled"]', 'protocols = ["pooled"]', "none of local"),
+        ('protocols = ["local", "reference", "pooled", "shared"]', 'protocols = ["pooled"]', "none of local"),
         ('models = ["linear", "mlp"]', 'models = ["mlp"]', "none of linear"),
         ("[datasets.logs]", "[datasets.other]", "offers no dataset 'logs'"),
     ],

@@ -28,7 +28,9 @@ NGRAMS = Pipeline(
         PluginChoice(name="hash_columns", options={"columns": 256}),
     )
 )
-LOW = CEILINGS.replace("releases = 5", "releases = 1").replace('"reference", "pooled"', '"reference"')
+LOW = CEILINGS.replace("releases = 5", "releases = 1").replace(
+    '"reference", "pooled", "shared"', '"reference"'
+)
 
 
 @pytest.fixture

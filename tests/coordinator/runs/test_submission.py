@@ -256,7 +256,7 @@ def test_a_missing_operation_is_named_with_the_backends_that_have_it(
     monkeypatch.setattr(other, "operations", frozenset({"equality", "matmul_plain"}))
     text = problems(world)["backend_not_allowed"]
     assert "needs matmul_plain" in text
-    assert text.endswith("Backends that have it: plaintext.")
+    assert text.endswith("Backends that have it: ckks, plaintext.")
     monkeypatch.setattr(linear, "operations", {Protocol.LOCAL: frozenset()})
     assert "cannot be trained under pooled (it can under: local)" in problems(world)["model_not_allowed"]
 

@@ -148,7 +148,7 @@ USES: Final = [
         "protocol_is_allowed",
         RefusalCode.PROTOCOL_NOT_ALLOWED,
         forged(),
-        policy=rewritten('protocols = ["local", "reference", "pooled"]', 'protocols = ["local"]'),
+        policy=rewritten('protocols = ["local", "reference", "pooled", "shared"]', 'protocols = ["local"]'),
     ),
     attack_on_rule(
         "another backend is put in than was granted",
@@ -161,7 +161,9 @@ USES: Final = [
         "backend_is_allowed",
         RefusalCode.BACKEND_NOT_ALLOWED,
         forged(),
-        policy=rewritten('backends = ["plaintext", "keyed_tokens"]', 'backends = ["plaintext"]'),
+        policy=rewritten(
+            'backends = ["plaintext", "keyed_tokens", "secret_sharing"]', 'backends = ["plaintext"]'
+        ),
     ),
     attack_on_rule(
         "another model is put in than was granted",

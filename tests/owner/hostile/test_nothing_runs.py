@@ -95,7 +95,7 @@ HARMS: dict[str, Callable[[Path], None]] = {
     "a dataset has no retention date": edited(lambda text: text.replace("retention = 2099-12-31", "")),
     "a number is a text": edited(lambda text: text.replace("minimum_owners = 1", 'minimum_owners = "1"')),
     "a minimum is below one": edited(lambda text: text.replace("minimum_rows = 50", "minimum_rows = 0")),
-    "a protocol is none": edited(lambda text: text.replace('"pooled"]', '"pooled", "everything"]')),
+    "a protocol is none": edited(lambda text: text.replace('"shared"]', '"shared", "everything"]')),
     "a setting stands twice": edited(
         lambda text: text.replace("download = true", "download = true\ndownload = true")
     ),
