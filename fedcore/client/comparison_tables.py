@@ -56,10 +56,13 @@ def _short(name: str) -> str:
 
 def _quality(comparison: Comparison) -> Table:
     table = _table("Quality on the rows that all owners kept back", ("model",), ("rows", *METRICS.values()))
+    differences = comparison.differences()
     for line in comparison.joint_lines():
         table.add_row(_short(line.name), f"{line.metrics['rows']:,}", *figures(line.metrics, METRICS))
-    for difference in comparison.differences().values():
-        table.add_row("  less the reference", "", *figures(difference, METRICS, signed=True), style="cyan")
+        if difference := differences.get(line.name):
+            table.add_row(
+                "  less the reference", "", *figures(difference, METRICS, signed=True), style="cyan"
+            )
     table.add_row("always the majority class", "", *figures(comparison.majority(), METRICS), style="dim")
     return table
 

@@ -74,6 +74,15 @@ def test_without_exposures_the_tables_stand_alone(reports: Reports) -> None:
     assert "who could read rows" not in text
 
 
+def test_how_far_a_model_is_from_the_reference_stands_right_below_it(reports: Reports) -> None:
+    lines = [line.split()[:1] for line in shown(Comparison(reports)).splitlines()]
+    assert lines[lines.index(["less"]) - 1] == ["pooled"]
+    other = {**reports[2], "run": "0" * 32}
+    names = [line.split() for line in shown(Comparison([*reports, other])).splitlines()]
+    below = [names[number - 1][0] for number, words in enumerate(names) if words[:1] == ["less"]]
+    assert below == ["pooled", "pooled"]
+
+
 def test_a_local_run_shows_metrics_only(reports: Reports) -> None:
     assert exposure_of(reports[0]) == ("Nothing but metrics leaves an owner.", "Nobody but the owner.")
 
