@@ -26,7 +26,7 @@ from fedcore.plugin_api.registry import BUILT_IN, AllowedDistribution, Registry
 from fedcore.plugin_api.testing import StepContract
 from fedcore.plugin_api.values import Text
 from fedcore.wire.keys import HostCard, SealingKey, SigningKey
-from fedcore.wire.spec import DatasetVersion
+from fedcore.wire.spec import DatasetVersion, Protocol
 
 ROOT = Path(__file__).resolve().parents[1]
 GUIDES = [*sorted(ROOT.glob("docs/*.md")), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
@@ -51,6 +51,14 @@ def test_every_page_is_in_the_navigation() -> None:
     navigation = (ROOT / "mkdocs.yml").read_text()
     pages = [str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md")]
     assert [page for page in pages if page not in navigation] == []
+
+
+def test_the_page_that_helps_to_choose_names_every_protocol_and_backend() -> None:
+    page = (ROOT / "docs" / "choosing.md").read_text()
+    rows = "".join(line for line in page.splitlines() if line.startswith("| "))
+    named = set(re.findall(r"`(\w+)`", rows))
+    registry = Registry.of_distributions([AllowedDistribution(BUILT_IN)])
+    assert {*registry.names("encryption"), *map(str, Protocol)} - named == set()
 
 
 NAMED_PATH = re.compile(
