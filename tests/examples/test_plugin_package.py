@@ -20,6 +20,7 @@ from fedcore.plugin_api.registry import AllowedDistribution, Registry
 registry = Registry.of_distributions([AllowedDistribution(name) for name in sys.argv[1:]])
 print(json.dumps({
     "preprocessing": registry.names("preprocessing"),
+    "encryption": registry.names("encryption"),
     "models": registry.names("models"),
     "imported": "fedcore_example_plugins" in sys.modules,
 }))
@@ -35,7 +36,7 @@ import numpy as np
 registry = Registry.of_distributions([AllowedDistribution("fedcore"), AllowedDistribution("fedcore-example-plugins")])
 names = ["length_bucket", "words", "protect", "hash_columns"]
 steps = [PluginChoice(name="fields", options={"names": ["request"]}), *(PluginChoice(name=name) for name in names)]
-pipeline = BuiltPipeline(registry, Pipeline(steps=tuple(steps)), PluginChoice(name="keyed_tokens"), bytes(32))
+pipeline = BuiltPipeline(registry, Pipeline(steps=tuple(steps)), PluginChoice(name="blake2_tokens"), bytes(32))
 rows = [b"/index" for _ in range(20)] + [b"/index/" + b"%41" * 50 for _ in range(20)]
 features = pipeline.features(Records({"request": Text.from_rows(rows)}), {})
 labels = np.repeat(np.array([0, 1]), 20)
@@ -78,17 +79,19 @@ def python(installed: Path, *arguments: str) -> str:
 def test_an_allowed_package_is_found_through_its_entry_point(installed: Path) -> None:
     found = json.loads(python(installed, "-c", LOADED, "fedcore", "fedcore-example-plugins"))
     assert "length_bucket" in found["preprocessing"]
+    assert "blake2_tokens" in found["encryption"]
     assert found["models"] == ["linear", "logistic_regression", "mlp"]
 
 
 def test_a_package_that_is_installed_but_not_allowed_is_never_imported(installed: Path) -> None:
     found = json.loads(python(installed, "-c", LOADED, "fedcore"))
     assert "length_bucket" not in found["preprocessing"]
+    assert "blake2_tokens" not in found["encryption"]
     assert found["models"] == ["linear", "mlp"]
     assert not found["imported"]
 
 
-def test_its_step_and_model_work_with_the_built_in_ones(installed: Path) -> None:
+def test_its_step_backend_and_model_work_with_the_built_in_ones(installed: Path) -> None:
     assert len(python(installed, "-c", TRAINED).strip()) == 64
 
 

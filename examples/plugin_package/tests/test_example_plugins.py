@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from fedcore_example_plugins.blake2_tokens import Blake2Tokens
 from fedcore_example_plugins.length_bucket import LengthBucket
 from fedcore_example_plugins.logistic_regression import LogisticRegressionModel
 
-from fedcore.plugin_api import ModelType, PreprocessingStep, Text
-from fedcore.plugin_api.testing import ModelTypeContract, StepContract
+from fedcore.plugin_api import ModelType, PreprocessingStep, Text, TokenBackend
+from fedcore.plugin_api.testing import EncryptionBackendContract, ModelTypeContract, StepContract
 
 ROWS = [b"GET /", b"", b"x" * 31, b"x" * 32, b"/search?q=" + b"a" * 1000]
 
@@ -22,6 +23,12 @@ class TestLengthBucket(StepContract):
     @pytest.fixture
     def value(self) -> Text:
         return Text.from_rows(ROWS)
+
+
+class TestBlake2Tokens(EncryptionBackendContract):
+    @pytest.fixture
+    def backend(self) -> TokenBackend[Any]:
+        return Blake2Tokens()
 
 
 class TestLogisticRegression(ModelTypeContract):
