@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,11 +11,14 @@ from typing import Any, Final
 
 from examples.demo.data import PORTAL
 from examples.demo.offer import DATASET
+from examples.demo.sam import AUDIT
 from examples.demo.stage import HEARD_SECONDS, Stage
 from fedcore.client import Session
+from fedcore.plugin_api.attacks.figures import PrivacyAudit
 
 SOUTH_AT_ONCE: Final = 3
 """South Bank's ceiling: as many runs a grant may cover without a person at its host."""
+_ATTACKED_ROWS: Final = 4_000
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,27 @@ def approve_waiting(
         session.decide(item["digest"], "approve", reason="For the demonstration.", **limits_of(item))
         for item in waiting
     ]
+
+
+def attack_own_data(stage: Stage) -> None:
+    """Before she decides, Olga sees what pseudonyms of her rows would give away, and lets Sam have the figures."""
+    host, offer = stage.cast.owners[0], stage.offers[0]
+    stage.teller.does(
+        "Olga", "attacks her own rows as an observer of their pseudonyms could, to see what shows."
+    )
+    stage.teller.types(host.title, f"fedcore-owner attack {offer.name} --pipeline char_ngrams --json")
+    columns = [word for name in offer.columns for word in ("--column", name)]
+    options = ["--pipeline", "char_ngrams", "--rows", str(_ATTACKED_ROWS), *columns, "--json"]
+    printed = stage.at_host(host, "attack", offer.name, *options)
+    found = printed[printed.index("{") :]
+    (stage.cast.university.directory / AUDIT).write_text(found)
+    figure = PrivacyAudit.from_json(json.loads(found)).figures[0]
+    stage.teller.prints(
+        [f"{figure.attack}: {figure.found:.0%} of all tokens read, {figure.control:.0%} if unprotected"]
+    )
+    stage.teller.does(
+        "", "What the attacks find stands in the comparison below; shares leave nothing to attack."
+    )
 
 
 def decide(stage: Stage) -> dict[str, dict[str, Any]]:

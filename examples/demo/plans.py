@@ -25,7 +25,7 @@ def plans(columns: Sequence[str], notary: str) -> list[RunPlan]:
         purpose=PURPOSE,
         pipeline=pipeline(columns),
         training=Training(
-            optimiser=PluginChoice(name="sgd", options={"lr": 2.0, "momentum": 0.9}),
+            optimiser=PluginChoice(name="sgd", options={"lr": 4.0, "momentum": 0.9}),
             batch_size=256,
             epochs=5,
             seed=2021,
@@ -37,21 +37,31 @@ def plans(columns: Sequence[str], notary: str) -> list[RunPlan]:
 
 
 def private_plan() -> RunPlan:
-    """A detector for one owner alone, of whose rows nothing shows by more than `EPSILON`."""
-    steps = pipeline(["target"])
-    return RunPlan(title="Private detector", purpose=PURPOSE, pipeline=steps, minutes=20).with_epsilon(
-        EPSILON
-    )
+    """A detector for one owner alone, of whose rows nothing shows by more than `EPSILON`.
+
+    A vocabulary would show which pieces the rows have, so pieces are hashed into columns.
+    """
+    hashed = PluginChoice(name="hash_columns", options={"columns": WIDTH})
+    steps = Pipeline(steps=(*_pieces(["target"]), hashed))
+    plan = RunPlan(title="Private detector", purpose=PURPOSE, pipeline=steps, minutes=20)
+    return plan.with_epsilon(EPSILON)
 
 
-def pipeline(columns: Sequence[str], width: int = WIDTH) -> Pipeline:
-    """Decoded, lower case, cut into pieces of one to three characters, counted in hashed columns."""
-    steps = [
+def pipeline(columns: Sequence[str]) -> Pipeline:
+    """Pieces of one to three characters, counted: the most frequent ones of all owners have a column each.
+
+    So every protection trains on the same columns, and the models can be compared number by number.
+    """
+    vocabulary = PluginChoice(name="joint_vocabulary", options={"maximum_size": WIDTH})
+    return Pipeline(steps=(*_pieces(columns), vocabulary, PluginChoice(name="bag_of_words")))
+
+
+def _pieces(columns: Sequence[str]) -> tuple[PluginChoice, ...]:
+    """Decoded, lower case, cut into pieces of one to three characters, protected."""
+    return (
         PluginChoice(name="fields", options={"names": list(columns)}),
         PluginChoice(name="url_decode"),
         PluginChoice(name="lower"),
         PluginChoice(name="char_ngrams", options={"minimum": 1, "maximum": 3}),
         PluginChoice(name="protect"),
-        PluginChoice(name="hash_columns", options={"columns": width}),
-    ]
-    return Pipeline(steps=tuple(steps))
+    )

@@ -16,6 +16,8 @@ from fedcore.client import Dataset, FedcoreError, Refused, RunFailed, RunPlan, S
 from fedcore.client.progress import follow
 
 WAIT_SECONDS: Final = 60.0
+AUDIT: Final = "audit.json"
+"""The file with what an owner's attacks on its own data have found, in `Sam.out`: the owner gave it to Sam."""
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,10 @@ from rich.markup import escape
 from examples.demo.data import PORTAL
 from examples.demo.organisations import PURPOSE
 from examples.demo.plans import EPSILON, private_plan
-from examples.demo.sam import Sam
+from examples.demo.sam import AUDIT, Sam
 from examples.demo.telling import Teller
 from fedcore.client import Comparison, Dataset, FedcoreError, RunPlan, Session
+from fedcore.client.comparison import read_audit
 from fedcore.client.report_page import write_page
 from fedcore.client.runs import DELTA
 from fedcore.wire.spec import Privacy, in_millionths
@@ -73,7 +74,7 @@ def train(sam: Sam) -> None:
             runs.append(sam.session.submit(plan, datasets, notes["grants"]))
         reports.append(sam.follow(runs[number], str(plan.protocol)))
     sam.note(runs=runs)
-    comparison = Comparison(reports)
+    comparison = Comparison(reports, [read_audit(sam.out / AUDIT)])
     sam.teller.console.print()
     comparison.show(sam.teller.console, exposures=False)
     (sam.out / "reports.json").write_text(json.dumps(reports))

@@ -68,6 +68,7 @@ def _govern(stage: Stage) -> dict[str, dict[str, Any]]:
     stage.teller.heading("1  A scientist asks")
     stage.sam("ask")
     stage.teller.heading("2  Each owner grants less than was asked")
+    governance.attack_own_data(stage)
     granted = governance.decide(stage)
     stage.teller.heading("3  What exceeds a host's ceilings waits for a person there")
     governance.confirm(stage, granted["otto"])

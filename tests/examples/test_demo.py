@@ -21,7 +21,9 @@ from examples.demo.offer import DATASET
 from examples.demo.organisations import Organisation
 from examples.demo.plans import EPSILON
 from examples.demo.processes import processes_at_home_in
+from examples.demo.sam import AUDIT
 from examples.demo.scientist import RUNS
+from fedcore.client.comparison import read_audit
 from fedcore.owner.facts import Ruling
 from fedcore.owner.grants import GrantStore
 from fedcore.owner.held_grant import HeldGrant
@@ -164,6 +166,16 @@ def test_what_was_not_granted_was_refused_and_the_scientist_read_why(told: Told)
         *("budget_spent", "budget_spent"),  # the host's answer, and the end of the run that follows from it
         *("grant_revoked", "not_granted"),
     ]
+
+
+def test_the_owners_attacks_on_her_own_data_are_in_the_comparison(told: Told) -> None:
+    audit = read_audit(told.work / "university" / AUDIT)
+    assert (audit.dataset, audit.backend) == (DATASET, "keyed_tokens")
+    named = audit.figures[0]
+    assert named.found < named.control
+    assert f"{named.found:.0%} of all tokens read, {named.control:.0%} if unprotected" in told.words
+    assert "What attacks find out: keyed_tokens" in told.words
+    assert "What attacks find out" in (told.work / "report.html").read_text()
 
 
 def test_the_ledger_charges_the_private_run_and_bounds_no_other(told: Told) -> None:
