@@ -40,10 +40,10 @@ def tables_of(comparison: Comparison, exposures: bool = True) -> RenderableType:
     return Group(_quality(comparison), _owners(comparison), _costs(comparison), *leaves, *audits)
 
 
-def _table(title: str, words: tuple[str, ...], numbers: tuple[str, ...]) -> Table:
+def _table(title: str, words: tuple[str, ...], numbers: tuple[str, ...], wrap: bool = False) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=0)
     for name in words:
-        table.add_column(name, no_wrap=True)
+        table.add_column(name, no_wrap=not wrap)
     for name in numbers:
         table.add_column(f" {name}", justify="right", no_wrap=True)
     return table
@@ -100,7 +100,7 @@ def _audits(comparison: Comparison) -> list[RenderableType]:
     tables: list[RenderableType] = []
     for audit in comparison.audits:
         tables.append(Text(one_line(f"What attacks find out: {protection_of(audit)}"), style="bold italic"))
-        table = _table("", ("attack", "figure"), ("found", "unprotected", "guessing"))
+        table = _table("", ("attack", "figure"), ("found", "unprotected", "guessing"), wrap=True)
         for figure in audit.figures:
             numbers = (f"{number:.2f}" for number in (figure.found, figure.control, figure.chance))
             table.add_row(shown(figure.attack), shown(figure.figure), *numbers)

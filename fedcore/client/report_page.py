@@ -32,6 +32,7 @@ body { font: 15px/1.55 system-ui, "Segoe UI", Roboto, "Helvetica Neue", Arial, s
   background: #f8fafc; margin: 0 }
 main { max-width: 1080px; margin: 0 auto; padding: 40px 24px 64px }
 h1 { font-size: 30px; line-height: 1.2; margin: 0 0 6px } h2 { font-size: 19px; margin: 44px 0 10px }
+h3 { font-size: 14px; font-weight: 600; margin: 18px 0 8px }
 p.lead { color: #475569; margin: 0 0 22px; max-width: 76ch } p.note { color: #475569; max-width: 84ch }
 section, .card { background: #fff; border: 1px solid #e2e8f0; border-radius: 10px }
 .wide { overflow-x: auto } .cards { display: flex; flex-wrap: wrap; gap: 14px; margin: 20px 0 0 }
@@ -166,18 +167,22 @@ def _audits(comparison: Comparison) -> str:
     """What owners' attacks on their own data found under a protection, beside the same attacks on plain rows."""
     if not comparison.audits:
         return ""
-    rows = [
-        _row([protection_of(audit), figure.attack, figure.figure, *_shares(figure)], words=3)
+    head = ["attack", "figure", "found", "unprotected", "guessing"]
+    tables = "".join(
+        f"<h3>{escape(protection_of(audit))}</h3>"
+        + _table(
+            head,
+            [_row([item.attack, item.figure, *_shares(item)], words=2) for item in audit.figures],
+            words=2,
+        )
         for audit in comparison.audits
-        for figure in audit.figures
-    ]
-    head = ["protection", "attack", "figure", "found", "unprotected", "guessing"]
+    )
     note = (
         "From 0 to 1, found by the owners themselves on their own hosts, against half of their rows by an attacker who "
         "knows the other half. An attack that fails on unprotected rows shows nothing. Under “shared” nobody has "
         "protected tokens to attack; what the finished model gives away it gives away under every protection."
     )
-    return f"<h2>What attacks find out</h2>{_table(head, rows, words=3)}<p class=note>{escape(note)}</p>"
+    return f"<h2>What attacks find out</h2>{tables}<p class=note>{escape(note)}</p>"
 
 
 def _shares(figure: AttackFigure) -> list[str]:

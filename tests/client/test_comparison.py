@@ -194,6 +194,24 @@ def test_what_owners_attacks_found_stands_beside_the_control(reports: Reports, t
     assert "What attacks find out" not in write_page(Comparison(reports), tmp_path / "page.html").read_text()
 
 
+def test_an_audit_with_long_names_fits_into_80_columns(reports: Reports) -> None:
+    figure = AttackFigure(
+        "membership inference",
+        "typical tokens read from the weights",
+        0.72,
+        0.56,
+        0.08,
+        50,
+        "What is typical.",
+    )
+    found = PrivacyAudit("access-log", 3000, "words", "keyed_tokens", {}, (figure,))
+    console = Console(file=io.StringIO(), width=80)
+    Comparison(reports, [found]).show(console, exposures=False)
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "…" not in text
+    assert all(word in text for word in ("unprotected", "guessing", "0.72", "0.56", "0.08"))
+
+
 def test_an_audit_is_read_from_what_the_owners_command_prints(tmp_path: Path) -> None:
     path = tmp_path / "audit.json"
     path.write_text(json.dumps(audit().to_json()))
