@@ -1,9 +1,9 @@
 """A peer of `shared`, run by a Python of its own: logistic regression in CrypTen, two processes and a loopback
 connection.
 
-`python crypten_peer.py FOLDER --batch-size N --rate R` reads `features.npy` (rows, columns), `labels.npy` (rows) and
-`order.npy` (epochs, rows: the numbers of the rows in order) in the folder. The last line it prints is JSON: seconds of
-input sharing, of training and of both, and the weights with the bias last.
+`python crypten_peer.py FOLDER --rate R` reads, from the folder, `features.npy` (rows, columns), `labels.npy` (rows),
+`order.npy` (epochs, rows: the numbers of the rows in order) and `starts.npy` (where in an epoch each batch begins). The
+last line it prints is JSON: seconds of input sharing, of training and of both, and the weights with the bias last.
 
 Everything is as CrypTen has it when nothing is set: 16 bits of fraction, its own sigmoid, and triples that the first
 party makes, within the training. Its converter of ONNX models, which training does not touch, is for older versions
@@ -30,9 +30,7 @@ def main() -> None:
     _stand_in("crypten.nn.onnx_converter", "from_onnx", "from_pytorch", "from_tensorflow", "TF_AND_TF2ONNX")
     from crypten.mpc import run_multiprocess
 
-    results = run_multiprocess(world_size=PARTIES)(_party)(
-        arguments.folder, arguments.batch_size, arguments.rate
-    )
+    results = run_multiprocess(world_size=PARTIES)(_party)(arguments.folder, arguments.rate)
     if results is None:
         sys.exit("A party of CrypTen failed.")
     first, second = results
@@ -43,7 +41,6 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--batch-size", type=int, required=True)
     parser.add_argument("--rate", type=float, required=True)
     return parser.parse_args()
 
@@ -56,7 +53,7 @@ def _stand_in(name: str, *attributes: str) -> None:
     sys.modules[name] = module
 
 
-def _party(folder: Path, batch_size: int, rate: float) -> dict[str, Any]:
+def _party(folder: Path, rate: float) -> dict[str, Any]:
     import crypten
     import crypten.communicator
     import torch
@@ -64,14 +61,14 @@ def _party(folder: Path, batch_size: int, rate: float) -> dict[str, Any]:
     torch.set_num_threads(1)
     # The second party has nothing of its own: of what it passes, CrypTen reads the shape.
     features, labels = (torch.from_numpy(np.load(folder / f"{name}.npy")) for name in ("features", "labels"))
-    order = torch.from_numpy(np.load(folder / "order.npy"))
+    order, starts = (torch.from_numpy(np.load(folder / f"{name}.npy")) for name in ("order", "starts"))
     crypten.communicator.get().barrier()
     started = time.perf_counter()
     features, labels = crypten.cryptensor(features, src=0), crypten.cryptensor(labels, src=0)
     weights, bias = (crypten.cryptensor(torch.zeros(size), src=0) for size in (features.shape[1], 1))
     shared = time.perf_counter()
     for epoch in order:
-        for rows in epoch.split(batch_size):
+        for rows in epoch.tensor_split(starts[1:]):
             part = features[rows]
             error = (part.matmul(weights) + bias).sigmoid() - labels[rows]
             weights = weights - part.t().matmul(error) * (rate / len(rows))

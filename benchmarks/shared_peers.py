@@ -27,6 +27,7 @@ from benchmarks.benchmark import Comparison, Goal, PeerAbsent, median
 from benchmarks.peers import peer_python
 from benchmarks.shared_parties import dealt, trained
 from fedcore.plugin_api import LabelledRows
+from fedcore.plugin_api.batches import rows_of_batch
 from fedcore.sharing.plan import SharedPlan
 from fedcore.wire.spec import Training
 
@@ -159,7 +160,7 @@ def _add_ours(ours: Taken, task: Task) -> None:
 def _answer(peer: Peer, python: Path, task: Task, folder: Path) -> dict[str, Any]:
     """What the script prints last. Raises `PeerAbsent` with the last line of its errors."""
     command = [str(python), "-P", str(peer.script), str(folder)]
-    command += ["--batch-size", str(task.plan.batch_size), "--rate", str(rate_of(task.training))]
+    command += ["--rate", str(rate_of(task.training))]
     try:
         status, output, errors = _outcome(command, _environment(peer.borrows))
     except subprocess.TimeoutExpired:
@@ -207,3 +208,7 @@ def _write(task: Task, folder: Path) -> None:
     np.save(folder / "features.npy", task.features.astype(np.float32))
     np.save(folder / "labels.npy", task.labels.astype(np.float32))
     np.save(folder / "order.npy", rows.reshape(plan.epochs, plan.total))
+    starts = [
+        rows_of_batch(number, plan.total, plan.batch_size).start for number in range(plan.batches_of_epoch)
+    ]
+    np.save(folder / "starts.npy", np.array(starts, np.int64))

@@ -1,8 +1,8 @@
 """A peer of `shared`, run by a Python of its own: logistic regression in SPU, two processes and a loopback connection.
 
-`python spu_peer.py FOLDER --batch-size N --rate R` reads `features.npy` (rows, columns), `labels.npy` (rows) and
-`order.npy` (epochs, rows: the numbers of the rows in order) in the folder. The last line it prints is JSON: seconds of
-input sharing, of training and of both, and the weights with the bias last.
+`python spu_peer.py FOLDER --rate R` reads, from the folder, `features.npy` (rows, columns), `labels.npy` (rows),
+`order.npy` (epochs, rows: the numbers of the rows in order) and `starts.npy` (where in an epoch each batch begins). The
+last line it prints is JSON: seconds of input sharing, of training and of both, and the weights with the bias last.
 
 The protocol is semi2k over 64 bits with SPU's own sigmoid; the first party makes the triples, within the training. In
 SPU's favour the clock leaves out what SPU compiles, and counts the sharing of the first epoch's batches alone: the
@@ -38,12 +38,11 @@ class Batches:
     of_epoch: int
 
     @classmethod
-    def read(cls, folder: Path, batch_size: int) -> Batches:
-        features, labels, order = (
-            np.load(folder / f"{name}.npy") for name in ("features", "labels", "order")
+    def read(cls, folder: Path) -> Batches:
+        features, labels, order, starts = (
+            np.load(folder / f"{name}.npy") for name in ("features", "labels", "order", "starts")
         )
-        starts = range(0, order.shape[1], batch_size)
-        rows = [epoch[start : start + batch_size] for epoch in order for start in starts]
+        rows = [part for epoch in order for part in np.split(epoch, starts[1:])]
         return cls([features[each] for each in rows], [labels[each] for each in rows], len(starts))
 
     def named(self, epochs: slice) -> Iterator[tuple[str, Any]]:
@@ -55,7 +54,7 @@ class Batches:
 
 def main() -> None:
     arguments = _arguments()
-    batches = Batches.read(arguments.folder, arguments.batch_size)
+    batches = Batches.read(arguments.folder)
     shapes = {features.shape for features in batches.features}
     steps = {rows: _step(rows, columns, arguments.rate / rows) for rows, columns in shapes}
     sizes = [len(labels) for labels in batches.labels]
@@ -78,7 +77,6 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--batch-size", type=int, required=True)
     parser.add_argument("--rate", type=float, required=True)
     return parser.parse_args()
 

@@ -272,8 +272,7 @@ def curve_of(outcome: TrainingOutcome, batch_size: int, least_rows: int) -> Trai
     is given rounded up to a multiple of `every`.
     """
     steps = len(outcome.loss)
-    # The last batch of an epoch may have one row only: of two batches in a row, one is whole.
-    enough = 2 * math.ceil(least_rows / batch_size)
+    enough = math.ceil(least_rows / batch_size)
     every = max(enough, math.ceil(steps / CURVE_POINTS))
     return TrainingCurve(
         every=every,

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedcore.plugin_api.backends import Operation
+from fedcore.plugin_api.batches import batches_of_epoch, rows_of_batch
 from fedcore.plugin_api.checks import check_finite, check_rows
 from fedcore.plugin_api.models import (
     LabelledRows,
@@ -168,7 +169,7 @@ class _Loop:
         self._kept_back, self._numbers = numbers[:kept_back], numbers[kept_back:]
         if not len(self._numbers):
             raise WireError(RefusalCode.DATASET_EMPTY, "early stopping keeps back every row")
-        self._steps = math.ceil(len(self._numbers) / training.batch_size) * training.epochs
+        self._steps = batches_of_epoch(len(self._numbers), training.batch_size) * training.epochs
         self._optimiser = make_optimiser(network, training.optimiser)
         self._schedule = Schedule(self._optimiser, training.scheduler, self._steps)
         self._loss = make_loss(training, rows.labels, classes, dtype)
@@ -195,9 +196,9 @@ class _Loop:
         return outcome
 
     def _batches(self) -> Iterator[NDArray[np.int64]]:
-        order = self._order.permutation(self._numbers)
-        size = self._training.batch_size
-        return (order[start : start + size] for start in range(0, len(order), size))
+        order, size = self._order.permutation(self._numbers), self._training.batch_size
+        numbers = range(batches_of_epoch(len(order), size))
+        return (order[rows_of_batch(number, len(order), size)] for number in numbers)
 
     def _step(self, batch: NDArray[np.int64]) -> None:
         inputs = as_batch(self._features, batch, self._dtype, self._sparse)

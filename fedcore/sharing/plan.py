@@ -1,8 +1,6 @@
 """What dealer and compute owners work out alike from the signed run spec: scales, batches, and what is dealt for each.
 
-The order of rows is that of the plain training loop for the same seed. So are the batches, but for the last one of an
-epoch: what is left over belongs to it, so that no batch is small. The model says what the last batch says where a
-learning rate is large, and a batch of a single row would show that row.
+The order of rows is that of the plain training loop for the same seed, and so are the batches.
 """
 
 from __future__ import annotations
@@ -19,6 +17,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from fedcore.plugin_api.batches import batches_of_epoch, rows_of_batch
 from fedcore.plugin_api.plugins import InvalidOptions
 from fedcore.sharing.lookup import COARSE, FINE
 from fedcore.sharing.scales import Rate, Scales, factor_of
@@ -82,7 +81,7 @@ class SharedPlan:
 
     @property
     def batches_of_epoch(self) -> int:
-        return max(1, self.total // self.batch_size)
+        return batches_of_epoch(self.total, self.batch_size)
 
     @property
     def batches(self) -> int:
@@ -121,9 +120,9 @@ class SharedPlan:
 
     def batch(self, number: int) -> Batch:
         epoch, place = divmod(number, self.batches_of_epoch)
-        start, is_last = place * self.batch_size, place == self.batches_of_epoch - 1
-        end = self.total if is_last else start + self.batch_size
-        return Batch(number, _order(self.seed, self.total, epoch)[start:end], is_last)
+        rows = rows_of_batch(place, self.total, self.batch_size)
+        order = _order(self.seed, self.total, epoch)
+        return Batch(number, order[rows], ends_epoch=rows.stop == self.total)
 
     def rate_of(self, rows: int) -> Rate:
         """The learning rate of a batch with so many rows. Raises `WireError` (`out_of_range`)."""

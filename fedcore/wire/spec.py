@@ -89,7 +89,8 @@ class Training(Message):
     """How the model is trained: the same words as in a torch script.
 
     `optimiser` and `scheduler` name classes of `torch.optim` and `torch.optim.lr_scheduler`; `loss` is one of
-    the model type's losses. `class_weights` is `"balanced"`, one weight per class, or nothing.
+    the model type's losses. `class_weights` is `"balanced"`, one weight per class, or nothing. What is
+    left over of an epoch's rows belongs to its last batch, so no batch has fewer than `batch_size`.
     """
 
     optimiser: PluginChoice = PluginChoice(name="adam", options={"lr": 0.01})

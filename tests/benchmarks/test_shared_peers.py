@@ -28,7 +28,7 @@ ANSWER = '{"input": 1.0, "training": 2.0, "weights": [0, 0, 0, 0, 0.5]}'
 
 @pytest.fixture
 def task() -> Task:
-    """Two owners with 12 and 8 rows, and batches of 8: the last of an epoch has 4."""
+    """Two owners with 12 and 8 rows, and batches of 8: the last of an epoch has 12."""
     features = np.random.default_rng(1).uniform(-1, 1, (ROWS, COLUMNS))
     labels = np.arange(ROWS) % 2
     owners = [_rows(features[part], labels[part]) for part in (slice(0, 12), slice(12, None))]
@@ -63,9 +63,9 @@ def test_a_peer_goes_through_the_rows_of_the_plan_s_batches_in_their_order(
     task: Task, tmp_path: Path
 ) -> None:
     shared_peers._write(task, tmp_path)
-    batches = Batches.read(tmp_path, BATCH)
-    assert len(batches.features) == task.plan.batches == 6
-    assert batches.of_epoch == 3
+    batches = Batches.read(tmp_path)
+    assert len(batches.features) == task.plan.batches == 4
+    assert batches.of_epoch == 2
     for number, (features, labels) in enumerate(zip(batches.features, batches.labels, strict=True)):
         rows = task.plan.batch(number).rows
         np.testing.assert_allclose(features, task.features[rows], rtol=1e-6)
@@ -74,11 +74,11 @@ def test_a_peer_goes_through_the_rows_of_the_plan_s_batches_in_their_order(
 
 def test_batches_are_shared_out_by_names_of_their_own(task: Task, tmp_path: Path) -> None:
     shared_peers._write(task, tmp_path)
-    batches = Batches.read(tmp_path, BATCH)
+    batches = Batches.read(tmp_path)
     first = [name for name, _ in batches.named(slice(batches.of_epoch))]
     others = [name for name, _ in batches.named(slice(batches.of_epoch, None))]
-    assert first == [f"{what} {number}" for number in range(3) for what in ("features", "labels")]
-    assert others == [f"{what} {number}" for number in range(3, 6) for what in ("features", "labels")]
+    assert first == [f"{what} {number}" for number in range(2) for what in ("features", "labels")]
+    assert others == [f"{what} {number}" for number in range(2, 4) for what in ("features", "labels")]
 
 
 def test_the_difference_of_two_outputs_moves_at_twice_the_rate_of_the_run(task: Task) -> None:
@@ -94,15 +94,15 @@ def test_totals_are_sums_of_medians_and_the_value_says_how_many_times_ours_the_p
     assert row.figures["ours"] == "4.00 s"
     assert row.figures["CrypTen 0.4.1"] == "24.00 s"
     assert (row.figures["ROC AUC"], row.figures["its ROC AUC"]) == ("0.90000", "0.80000")
-    assert row.figures["batches"] == "all 6"
+    assert row.figures["batches"] == "all 4"
 
 
-def test_a_peer_is_told_folder_batch_size_and_rate_and_answers_with_its_last_line(
+def test_a_peer_is_told_folder_and_rate_and_answers_with_its_last_line(
     task: Task, script: Callable[[str], Peer]
 ) -> None:
     peer = script(
         "import sys\n"
-        "assert sys.argv[2:] == ['--batch-size', '8', '--rate', '16.0'], sys.argv\n"
+        "assert sys.argv[2:] == ['--rate', '16.0'], sys.argv\n"
         "assert sys.flags.safe_path, 'modules beside the script would take the place of packages'\n"
         f"print('chatter')\nprint('{ANSWER}')\n"
     )

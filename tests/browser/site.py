@@ -200,9 +200,10 @@ def _in_other_states(world: Any) -> dict[str, Any]:
         "revoked": {},
         "withdrawn": {},
         "does not fit": {"pipelines": (world.pipeline().model_copy(update={"steps": steps}),)},
-        "expired": {"expires_at": int(time.time()) + 1},
     }
     asked = {name: world.ask(world.south, reason=f"A study: {name}.", **changes[name]) for name in changes}
+    soon = int(time.time()) + 4
+    asked["expired"] = world.ask(world.south, reason="A study: expired.", expires_at=soon)
     decisions.ask(asked["asked back"], paul, "Which of our sites is this about?")
     decisions.refuse(asked["refused"], paul, "Ask again with one protocol only.")
     for name in ("tightened", "revoked"):
@@ -211,6 +212,7 @@ def _in_other_states(world: Any) -> dict[str, Any]:
     decisions.tighten(asked["tightened"], paul, decisions.Limits(releases=1), "One run is enough.")
     decisions.revoke(asked["revoked"], paul, "The contract has ended.")
     decisions.withdraw(asked["withdrawn"], world.sam, "Not needed any more.")
+    time.sleep(max(0.0, soon - time.time()))
     return asked
 
 
