@@ -27,8 +27,9 @@ def compare(stage: Stage) -> list[dict[str, Any]]:
     university, root = stage.cast.university, stage.processes.root
     shutil.copy(university.directory / "report.html", root / "report.html")
     reports: list[dict[str, Any]] = json.loads((university.directory / "reports.json").read_text())
-    stage.teller.does("Checked", f"{check_quality(reports)}.")
-    stage.teller.does("", f"{check_separation(stage.cast)}.")
+    checked = [*check_quality(reports), check_separation(stage.cast)]
+    for who, text in zip(("Checked", *[""] * len(checked)), checked, strict=False):
+        stage.teller.does(who, f"{text}.")
     stage.teller.does("Report", "as a page, with what each run shows of the rows, and to whom:")
     stage.teller.points_to(root / "report.html")
     return reports

@@ -179,22 +179,32 @@ def test_the_four_plans_differ_in_protocol_and_protection_only() -> None:
     assert found == ["local", "reference", "shared", "pooled"]
 
 
-def reports(pooled_f1: float, pooled_auc: float) -> list[dict[str, object]]:
+def reports(protocol: str, f1: float, auc: float) -> list[dict[str, object]]:
+    """Of the reference, and of two protected models, of which the one under `protocol` differs."""
     common = {"confusion": [[11_000, 20], [40, 440]], "majority_f1": 0.0}
     return [
-        {"protocol": "reference", "metrics": common | {"f1": 0.93, "roc_auc": 0.998}},
-        {"protocol": "pooled", "metrics": common | {"f1": pooled_f1, "roc_auc": pooled_auc}},
+        {"protocol": name, "metrics": common | ({"f1": f1, "roc_auc": auc} if name == protocol else GOOD)}
+        for name in ("reference", "shared", "pooled")
     ]
 
 
-def test_a_pooled_model_as_good_as_the_reference_passes() -> None:
-    assert "F1 -0.0100" in check_quality(reports(0.92, 0.998))
+GOOD = {"f1": 0.93, "roc_auc": 0.998}
 
 
+@pytest.mark.parametrize("protocol", ["shared", "pooled"])
+def test_a_protected_model_as_good_as_the_reference_passes(protocol: str) -> None:
+    texts = check_quality(reports(protocol, 0.92, 0.998))
+    assert [text.split()[0] for text in texts] == ["shared", "pooled"]
+    assert ["F1 -0.0100" in text for text in texts] == [text.startswith(protocol) for text in texts]
+
+
+@pytest.mark.parametrize("protocol", ["shared", "pooled"])
 @pytest.mark.parametrize(("f1", "auc"), [(0.85, 0.998), (0.93, 0.98), (0.0, 0.998)])
-def test_a_pooled_model_that_is_worse_fails_the_demonstration(f1: float, auc: float) -> None:
-    with pytest.raises(DemoError, match="worse than the reference"):
-        check_quality(reports(f1, auc))
+def test_a_protected_model_that_is_worse_fails_the_demonstration(
+    protocol: str, f1: float, auc: float
+) -> None:
+    with pytest.raises(DemoError, match=f"worse than the reference .{protocol}"):
+        check_quality(reports(protocol, f1, auc))
 
 
 def test_a_command_that_fails_is_named_with_its_last_lines(tmp_path: Path) -> None:
