@@ -175,11 +175,18 @@ def processes_at_home_in(root: Path) -> Iterator[Found]:
             home = next(
                 (Path(os.fsdecode(item[5:])) for item in environment if item.startswith(b"HOME=")), None
             )
-            if home is not None and home.is_relative_to(root):
-                held = [link.readlink() for link in folder.joinpath("fd").iterdir()]
-                yield Found(int(folder.name), home, held)
         except OSError:
             continue  # It has ended meanwhile, or belongs to somebody else.
+        if home is not None and home.is_relative_to(root):
+            yield Found(int(folder.name), home, list(_held_by(folder)))
+
+
+def _held_by(process: Path) -> Iterator[Path]:
+    """The files that a process holds open; one that it closes while they are listed is left out."""
+    with suppress(OSError):
+        for link in process.joinpath("fd").iterdir():
+            with suppress(OSError):
+                yield link.readlink()
 
 
 def program(name: str) -> str:

@@ -267,6 +267,22 @@ def test_nothing_stays_behind_not_even_what_left_its_group(tmp_path: Path) -> No
 
 
 @pytest.mark.processes
+def test_a_process_that_closes_a_file_while_it_is_looked_at_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def vanished(_link: Path) -> Path:
+        raise FileNotFoundError
+
+    with Processes(tmp_path) as processes:
+        sleeper = [sys.executable, "-c", "import time; time.sleep(60)"]
+        started = processes.start("sleeper", "north", sleeper, {"HOME": str(tmp_path)}, tmp_path / "a.log")
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "readlink", vanished)
+            found = list(processes_at_home_in(tmp_path))
+        assert [(each.pid, each.held) for each in found] == [(started.popen.pid, [])]
+
+
+@pytest.mark.processes
 def test_processes_end_with_a_demonstration_that_is_killed(tmp_path: Path) -> None:
     program = (
         "import sys, time; from pathlib import Path; from examples.demo.processes import Processes\n"
